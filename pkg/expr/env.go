@@ -1,0 +1,82 @@
+package expr
+
+import (
+	"fmt"
+
+	"cel.dev/cel-go/cel"
+)
+
+const (
+	// MaxLength is the longest expression accepted, in bytes.
+	MaxLength = 4096
+	// maxDepth bounds the recursion of the parser.
+	maxDepth = 32
+	// costLimit is what one evaluation may cost; see the package comment.
+	costLimit = 1_000_000
+	// interruptEvery is how many iterations of a comprehension pass between two looks at the context.
+	interruptEvery = 100
+)
+
+// Type is what an expression yields or a variable holds, as far as it is known before the run.
+type Type int
+
+// The types. Any fits every use; it is what JSON data has.
+const (
+	Any Type = iota
+	Bool
+	Int
+	String
+	Timestamp
+	List
+	Map
+)
+
+func (t Type) cel() *cel.Type {
+	switch t {
+	case Bool:
+		return cel.BoolType
+	case Int:
+		return cel.IntType
+	case String:
+		return cel.StringType
+	case Timestamp:
+		return cel.TimestampType
+	case List:
+		return cel.ListType(cel.DynType)
+	case Map:
+		return cel.MapType(cel.StringType, cel.DynType)
+	default:
+		return cel.DynType
+	}
+}
+
+// Variable is a name that expressions may use.
+type Variable struct {
+	Name string
+	Type Type
+}
+
+// Env is a set of variables. It is safe for concurrent use.
+type Env struct {
+	cel *cel.Env
+}
+
+// NewEnv declares the variables that expressions see.
+func NewEnv(variables ...Variable) (*Env, error) {
+	options := []cel.EnvOption{
+		cel.EagerlyValidateDeclarations(true),
+		cel.DefaultUTCTimeZone(true),
+		cel.CrossTypeNumericComparisons(true),
+		cel.ParserRecursionLimit(maxDepth),
+		cel.ParserExpressionSizeLimit(MaxLength),
+		cel.ASTValidators(cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateRegexLiterals()),
+	}
+	for _, v := range variables {
+		options = append(options, cel.Variable(v.Name, v.Type.cel()))
+	}
+	env, err := cel.NewEnv(options...)
+	if err != nil {
+		return nil, fmt.Errorf("declare variables: %w", err)
+	}
+	return &Env{cel: env}, nil
+}

@@ -1,0 +1,164 @@
+package expr
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"time"
+
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
+)
+
+// Decode turns JSON text into the data that expressions see. A number written without fraction and exponent that fits is an int64, any
+// other a float64.
+func Decode(raw []byte) (any, error) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return nil, fmt.Errorf("decode JSON: %w", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, fmt.Errorf("decode JSON: data after the value")
+	}
+	return normalize(v)
+}
+
+func normalize(v any) (any, error) {
+	var err error
+	switch x := v.(type) {
+	case json.Number:
+		if !strings.ContainsAny(string(x), ".eE") {
+			if i, err := x.Int64(); err == nil {
+				return i, nil
+			}
+		}
+		f, err := x.Float64()
+		if err != nil {
+			return nil, fmt.Errorf("decode JSON: number %s: %w", x, err)
+		}
+		return f, nil
+	case map[string]any:
+		for k := range x {
+			if x[k], err = normalize(x[k]); err != nil {
+				return nil, err
+			}
+		}
+	case []any:
+		for i := range x {
+			if x[i], err = normalize(x[i]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return v, nil
+}
+
+// FromFloats turns data whose numbers are all float64, as google.protobuf.Struct yields it, into the form of Decode: a float64 without a
+// fraction that fits becomes an int64. It changes v in place and returns it.
+func FromFloats(v any) any {
+	switch x := v.(type) {
+	case float64:
+		// 2^53 bounds the integers that a float64 holds exactly.
+		if x == math.Trunc(x) && math.Abs(x) <= 1<<53 {
+			return int64(x)
+		}
+	case map[string]any:
+		for k := range x {
+			x[k] = FromFloats(x[k])
+		}
+	case []any:
+		for i := range x {
+			x[i] = FromFloats(x[i])
+		}
+	}
+	return v
+}
+
+// toJSON turns a value of CEL into JSON data.
+func toJSON(value ref.Val) (any, error) {
+	switch v := value.(type) {
+	case types.Null:
+		return nil, nil
+	case types.Bool:
+		return bool(v), nil
+	case types.Int:
+		return int64(v), nil
+	case types.Uint:
+		if v > math.MaxInt64 {
+			return float64(v), nil
+		}
+		return int64(v), nil
+	case types.Double:
+		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+			return nil, fmt.Errorf("the number %v has no JSON form", f)
+		}
+		return float64(v), nil
+	case types.String:
+		return string(v), nil
+	case types.Bytes:
+		return base64.StdEncoding.EncodeToString(v), nil
+	case types.Timestamp:
+		return v.UTC().Format(time.RFC3339Nano), nil
+	case types.Duration:
+		return durationJSON(v.Duration), nil
+	case traits.Mapper:
+		return mapToJSON(v)
+	case traits.Lister:
+		return listToJSON(v)
+	case *types.Err:
+		return nil, fmt.Errorf("evaluate: %w", v)
+	default:
+		return nil, fmt.Errorf("a value of type %s has no JSON form", value.Type().TypeName())
+	}
+}
+
+func mapToJSON(m traits.Mapper) (any, error) {
+	if native, ok := m.Value().(map[string]any); ok {
+		return native, nil
+	}
+	out := make(map[string]any)
+	for it := m.Iterator(); it.HasNext() == types.True; {
+		key := it.Next()
+		name, ok := key.(types.String)
+		if !ok {
+			return nil, fmt.Errorf("a map with a key of type %s has no JSON form", key.Type().TypeName())
+		}
+		value, err := toJSON(m.Get(key))
+		if err != nil {
+			return nil, err
+		}
+		out[string(name)] = value
+	}
+	return out, nil
+}
+
+func listToJSON(l traits.Lister) (any, error) {
+	if native, ok := l.Value().([]any); ok {
+		return native, nil
+	}
+	out := []any{}
+	for it := l.Iterator(); it.HasNext() == types.True; {
+		value, err := toJSON(it.Next())
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, value)
+	}
+	return out, nil
+}
+
+// durationJSON writes a duration as protobuf's JSON does: decimal seconds and an `s`.
+func durationJSON(d time.Duration) string {
+	s := fmt.Sprintf("%d.%09d", d/time.Second, (d % time.Second).Abs())
+	if d < 0 && d > -time.Second {
+		s = "-" + s
+	}
+	return strings.TrimSuffix(strings.TrimRight(s, "0"), ".") + "s"
+}

@@ -1,0 +1,164 @@
+package expr
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+)
+
+// Error is a problem of an expression, with its place.
+type Error struct {
+	// Line counts from 1.
+	Line int
+	// Column counts characters from 1.
+	Column int
+	// Message says what is wrong.
+	Message string
+}
+
+// Error puts the place first, as compilers do.
+func (e *Error) Error() string { return fmt.Sprintf("%d:%d: %s", e.Line, e.Column, e.Message) }
+
+// Scope gives the variables their values at evaluation. A value is JSON data as Decode makes it, a time.Time, or a type of CEL.
+type Scope interface {
+	// Resolve returns the value of a variable, or false when it has none.
+	Resolve(name string) (any, bool)
+}
+
+// Vars is a Scope of fixed values.
+type Vars map[string]any
+
+// Resolve looks the name up.
+func (v Vars) Resolve(name string) (any, bool) {
+	value, ok := v[name]
+	return value, ok
+}
+
+// Program is a compiled expression. It is safe for concurrent use.
+type Program struct {
+	source  string
+	ast     *ast.AST
+	program cel.Program
+	metered bool
+}
+
+// Compile checks an expression and prepares it. The error is an *Error: where the expression is wrong, or that it yields another type
+// than wanted.
+func (e *Env) Compile(source string, want Type) (*Program, error) {
+	if len(source) > MaxLength {
+		return nil, &Error{Line: 1, Column: 1, Message: fmt.Sprintf("the expression has %d bytes, the limit is %d", len(source), MaxLength)}
+	}
+	checked, issues := e.cel.Compile(source)
+	if issues.Err() != nil {
+		return nil, firstIssue(issues)
+	}
+	if got := checked.OutputType(); !fits(got, want) {
+		return nil, &Error{Line: 1, Column: 1, Message: fmt.Sprintf("the expression yields %s, expected %s", cel.FormatCELType(got), cel.FormatCELType(want.cel()))}
+	}
+	p := &Program{source: source, ast: checked.NativeRep(), metered: needsMeter(checked.NativeRep())}
+	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
+	if p.metered {
+		options = append(options, cel.CostLimit(costLimit), cel.InterruptCheckFrequency(interruptEvery))
+	}
+	var err error
+	if p.program, err = e.cel.Program(checked, options...); err != nil {
+		return nil, &Error{Line: 1, Column: 1, Message: err.Error()}
+	}
+	return p, nil
+}
+
+// Source returns the text of the expression.
+func (p *Program) Source() string { return p.source }
+
+// Eval evaluates the expression and returns JSON data: nil, bool, int64, float64, string, []any or map[string]any. Times and durations
+// come as their JSON strings.
+func (p *Program) Eval(ctx context.Context, scope Scope) (any, error) {
+	value, err := p.eval(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	return toJSON(value)
+}
+
+// EvalBool evaluates an expression that must yield a bool.
+func (p *Program) EvalBool(ctx context.Context, scope Scope) (bool, error) {
+	value, err := p.eval(ctx, scope)
+	if err != nil {
+		return false, err
+	}
+	b, ok := value.(types.Bool)
+	if !ok {
+		return false, fmt.Errorf("the expression yields %s, expected bool", value.Type().TypeName())
+	}
+	return bool(b), nil
+}
+
+func (p *Program) eval(ctx context.Context, scope Scope) (ref.Val, error) {
+	var (
+		value ref.Val
+		err   error
+	)
+	if p.metered {
+		value, _, err = p.program.ContextEval(ctx, activation{scope})
+	} else {
+		value, _, err = p.program.Eval(activation{scope})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("evaluate: %w", err)
+	}
+	return value, nil
+}
+
+// activation shows a Scope to CEL.
+type activation struct{ scope Scope }
+
+// ResolveName implements cel.Activation.
+func (a activation) ResolveName(name string) (any, bool) { return a.scope.Resolve(name) }
+
+// Parent implements cel.Activation.
+func (a activation) Parent() cel.Activation { return nil }
+
+func firstIssue(issues *cel.Issues) *Error {
+	found := issues.Errors()
+	if len(found) == 0 {
+		return &Error{Line: 1, Column: 1, Message: issues.Err().Error()}
+	}
+	first := found[0]
+	// CEL counts columns from 0.
+	return &Error{Line: max(first.Location.Line(), 1), Column: columnOf(first.Location), Message: first.Message}
+}
+
+func columnOf(at common.Location) int { return max(at.Column(), 0) + 1 }
+
+func fits(got *cel.Type, want Type) bool {
+	if want == Any || got.Kind() == types.DynKind {
+		return true
+	}
+	return got.Kind() == want.cel().Kind()
+}
+
+func needsMeter(tree *ast.AST) bool {
+	found := false
+	ast.PreOrderVisit(tree.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		switch e.Kind() {
+		case ast.ComprehensionKind:
+			found = true
+		case ast.CallKind:
+			found = found || e.AsCall().FunctionName() == "matches"
+		}
+	}))
+	return found
+}
+
+// AsError returns the *Error in err's chain.
+func AsError(err error) (*Error, bool) {
+	var e *Error
+	ok := errors.As(err, &e)
+	return e, ok
+}

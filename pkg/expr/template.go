@@ -1,0 +1,234 @@
+package expr
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"cel.dev/cel-go/parser/gen"
+	"github.com/antlr4-go/antlr/v4"
+)
+
+// Template is JSON data whose strings may hold expressions: a string that is one whole `${…}` becomes the expression's value, any
+// other `${…}` becomes text within its string. `$${` is a literal `${`. Keys are never expressions. It is safe for concurrent use.
+type Template struct {
+	eval func(ctx context.Context, scope Scope) (any, error)
+	// static is the value of a template without expressions.
+	static any
+}
+
+// TemplateError is a problem of an expression inside a template.
+type TemplateError struct {
+	// Path leads from the template's root to the string, for example `.headers.x` or `[2].name`.
+	Path string
+	// Err is the problem, an *Error when the expression does not compile.
+	Err error
+}
+
+// Error names path and problem.
+func (e *TemplateError) Error() string { return e.Path + ": " + e.Err.Error() }
+
+// Unwrap returns the problem.
+func (e *TemplateError) Unwrap() error { return e.Err }
+
+// CompileTemplate compiles every expression in v. The errors name each string that does not compile.
+func (e *Env) CompileTemplate(v any) (*Template, []*TemplateError) {
+	c := templateCompiler{env: e}
+	t := c.compile("", v)
+	if len(c.errs) > 0 {
+		return nil, c.errs
+	}
+	return t, nil
+}
+
+// Static reports whether the template holds no expression, so that Eval always returns the same.
+func (t *Template) Static() bool { return t.eval == nil }
+
+// Eval fills the template in. The result may share parts with the template and the scope, so it must not be changed.
+func (t *Template) Eval(ctx context.Context, scope Scope) (any, error) {
+	if t.eval == nil {
+		return t.static, nil
+	}
+	return t.eval(ctx, scope)
+}
+
+type templateCompiler struct {
+	env  *Env
+	errs []*TemplateError
+}
+
+func (c *templateCompiler) compile(path string, v any) *Template {
+	switch x := v.(type) {
+	case string:
+		return c.compileString(path, x)
+	case map[string]any:
+		return c.compileMap(path, x)
+	case []any:
+		return c.compileList(path, x)
+	default:
+		return &Template{static: FromFloats(v)}
+	}
+}
+
+func (c *templateCompiler) compileMap(path string, m map[string]any) *Template {
+	parts := make(map[string]*Template, len(m))
+	static, out := true, make(map[string]any, len(m))
+	for k, v := range m {
+		parts[k] = c.compile(path+"."+k, v)
+		static = static && parts[k].Static()
+		out[k] = parts[k].static
+	}
+	if static {
+		return &Template{static: out}
+	}
+	return &Template{eval: func(ctx context.Context, scope Scope) (any, error) {
+		out := make(map[string]any, len(parts))
+		for k, part := range parts {
+			v, err := part.Eval(ctx, scope)
+			if err != nil {
+				return nil, at("."+k, err)
+			}
+			out[k] = v
+		}
+		return out, nil
+	}}
+}
+
+func (c *templateCompiler) compileList(path string, l []any) *Template {
+	parts := make([]*Template, len(l))
+	static, out := true, make([]any, len(l))
+	for i, v := range l {
+		parts[i] = c.compile(fmt.Sprintf("%s[%d]", path, i), v)
+		static = static && parts[i].Static()
+		out[i] = parts[i].static
+	}
+	if static {
+		return &Template{static: out}
+	}
+	return &Template{eval: func(ctx context.Context, scope Scope) (any, error) {
+		out := make([]any, len(parts))
+		for i, part := range parts {
+			v, err := part.Eval(ctx, scope)
+			if err != nil {
+				return nil, at(fmt.Sprintf("[%d]", i), err)
+			}
+			out[i] = v
+		}
+		return out, nil
+	}}
+}
+
+// at puts a part's place in front of the place its own error has.
+func at(part string, err error) error {
+	var inner *TemplateError
+	if errors.As(err, &inner) {
+		return &TemplateError{Path: part + inner.Path, Err: inner.Err}
+	}
+	return &TemplateError{Path: part, Err: err}
+}
+
+// compileString splits s into literal text and expressions.
+func (c *templateCompiler) compileString(path, s string) *Template {
+	if !strings.Contains(s, "${") {
+		return &Template{static: s}
+	}
+	var (
+		texts    []string // texts[i] stands before programs[i]
+		programs []*Program
+		text     strings.Builder
+	)
+	for rest := s; ; {
+		open := strings.Index(rest, "${")
+		if open < 0 {
+			text.WriteString(rest)
+			break
+		}
+		if open > 0 && rest[open-1] == '$' {
+			text.WriteString(rest[:open-1] + "${")
+			rest = rest[open+2:]
+			continue
+		}
+		text.WriteString(rest[:open])
+		source, ok := untilBrace(rest[open+2:])
+		if !ok {
+			c.fail(path, errors.New("`${` without its closing `}`; write `$${` for a literal one"))
+			return &Template{}
+		}
+		program, err := c.env.Compile(source, Any)
+		if err != nil {
+			c.fail(path, err)
+			return &Template{}
+		}
+		texts, programs = append(texts, text.String()), append(programs, program)
+		text.Reset()
+		rest = rest[open+2+len(source)+1:]
+	}
+	switch {
+	case len(programs) == 0:
+		return &Template{static: text.String()}
+	case len(programs) == 1 && texts[0] == "" && text.Len() == 0:
+		return &Template{eval: programs[0].Eval}
+	}
+	return &Template{eval: interpolate(texts, programs, text.String())}
+}
+
+func (c *templateCompiler) fail(path string, err error) {
+	c.errs = append(c.errs, &TemplateError{Path: path, Err: err})
+}
+
+func interpolate(texts []string, programs []*Program, tail string) func(context.Context, Scope) (any, error) {
+	return func(ctx context.Context, scope Scope) (any, error) {
+		var out strings.Builder
+		for i, program := range programs {
+			out.WriteString(texts[i])
+			v, err := program.Eval(ctx, scope)
+			if err != nil {
+				return nil, err
+			}
+			s, err := asText(v)
+			if err != nil {
+				return nil, err
+			}
+			out.WriteString(s)
+		}
+		out.WriteString(tail)
+		return out.String(), nil
+	}
+}
+
+// asText is how a value looks within a string: a string as it is, anything else as JSON.
+func asText(v any) (string, error) {
+	if s, ok := v.(string); ok {
+		return s, nil
+	}
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return "", fmt.Errorf("write value as text: %w", err)
+	}
+	return string(raw), nil
+}
+
+// untilBrace returns the expression at the start of s up to the brace that closes it. CEL's own lexer tells braces of the expression's
+// maps and strings from that one.
+func untilBrace(s string) (string, bool) {
+	lexer := gen.NewCELLexer(antlr.NewInputStream(s))
+	lexer.RemoveErrorListeners()
+	depth := 0
+	for {
+		token := lexer.NextToken()
+		switch token.GetTokenType() {
+		case antlr.TokenEOF:
+			return "", false
+		case gen.CELLexerLBRACE:
+			depth++
+		case gen.CELLexerRBRACE:
+			if depth == 0 {
+				// The lexer counts characters, we cut bytes.
+				return string([]rune(s)[:token.GetStart()]), true
+			}
+			depth--
+		}
+	}
+}
