@@ -1,0 +1,276 @@
+package auth_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net/http"
+	"net/url"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"workflow.uniconnect/pkg/auth"
+	"workflow.uniconnect/pkg/fault"
+)
+
+const (
+	issuerURL = "https://id.test/realm"
+	audience  = "workflow-api"
+)
+
+// provider is an OIDC issuer behind a transport, so that its answers cost no time of a test's own clock.
+type provider struct {
+	mu      sync.Mutex
+	keys    []map[string]string
+	down    bool
+	fetches int // of the key set
+	tokens  int
+	form    url.Values // of the last token request
+	issue   func() string
+}
+
+func (p *provider) RoundTrip(req *http.Request) (*http.Response, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.down {
+		return nil, errors.New("connection refused")
+	}
+	var body any
+	switch req.URL.Path {
+	case "/realm/.well-known/openid-configuration":
+		body = map[string]any{"issuer": issuerURL, "jwks_uri": issuerURL + "/keys", "token_endpoint": issuerURL + "/token", "authorization_endpoint": issuerURL + "/auth"}
+	case "/realm/keys":
+		p.fetches++
+		body = map[string]any{"keys": p.keys}
+	case "/realm/token":
+		p.tokens++
+		content, err := io.ReadAll(req.Body)
+		if err != nil {
+			return nil, err
+		}
+		if p.form, err = url.ParseQuery(string(content)); err != nil {
+			return nil, err
+		}
+		body = map[string]any{"access_token": p.issue(), "token_type": "Bearer", "expires_in": 300}
+	default:
+		return nil, fmt.Errorf("unexpected path %s", req.URL.Path)
+	}
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}},
+		Body: io.NopCloser(bytes.NewReader(encoded)), Request: req,
+	}, nil
+}
+
+func (p *provider) set(change func(*provider)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change(p)
+}
+
+func (p *provider) keyFetches() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fetches
+}
+
+func (p *provider) config() auth.Config {
+	return auth.Config{Issuer: issuerURL, Audience: audience, HTTPClient: &http.Client{Transport: p}}
+}
+
+func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+func rsaJWK(kid string, k *rsa.PublicKey) map[string]string {
+	return map[string]string{"kty": "RSA", "kid": kid, "use": "sig", "n": b64(k.N.Bytes()), "e": b64(big.NewInt(int64(k.E)).Bytes())}
+}
+
+func ecJWK(kid string, k *ecdsa.PublicKey) map[string]string {
+	return map[string]string{"kty": "EC", "crv": "P-256", "kid": kid, "x": b64(k.X.FillBytes(make([]byte, 32))), "y": b64(k.Y.FillBytes(make([]byte, 32)))}
+}
+
+func edJWK(kid string, k ed25519.PublicKey) map[string]string {
+	return map[string]string{"kty": "OKP", "crv": "Ed25519", "kid": kid, "alg": "EdDSA", "x": b64(k)}
+}
+
+func oidcClaims() jwt.MapClaims {
+	c := goodClaims()
+	c["iss"], c["aud"], c["exp"] = issuerURL, []string{"account", audience}, time.Now().Add(100*time.Hour).Unix()
+	return c
+}
+
+func TestVerifier_oidc(t *testing.T) {
+	rsaKey, edKey := newKeys(t)
+	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weak, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &provider{keys: []map[string]string{
+		rsaJWK("r", &rsaKey.PublicKey), ecJWK("e", &ecKey.PublicKey), edJWK("d", edKey.Public().(ed25519.PublicKey)),
+		rsaJWK("weak", &weak.PublicKey), {"kty": "oct", "kid": "oct", "k": "AAAA"},
+		{"kty": "EC", "crv": "P-256", "kid": "off", "x": b64(make([]byte, 32)), "y": b64(make([]byte, 32))},
+	}}
+	v, err := auth.NewVerifier(t.Context(), p.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string]struct {
+		method jwt.SigningMethod
+		kid    string
+		key    any
+		ok     bool
+	}{
+		"rs256":                 {jwt.SigningMethodRS256, "r", rsaKey, true},
+		"es256":                 {jwt.SigningMethodES256, "e", ecKey, true},
+		"eddsa":                 {jwt.SigningMethodEdDSA, "d", edKey, true},
+		"ps256_not_on_the_list": {jwt.SigningMethodPS256, "r", rsaKey, false},
+		"rs384_not_on_the_list": {jwt.SigningMethodRS384, "r", rsaKey, false},
+		"hs256_with_rsa_public": {jwt.SigningMethodHS256, "r", rsaKey.N.Bytes(), false},
+		"key_of_another_kid":    {jwt.SigningMethodES256, "r", ecKey, false},
+		"weak_rsa":              {jwt.SigningMethodRS256, "weak", weak, false},
+		"no_kid_among_many":     {jwt.SigningMethodRS256, "", rsaKey, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			_, err := v.Verify(t.Context(), sign(t, c.method, map[string]any{"kid": c.kid}, oidcClaims(), c.key))
+			if (err == nil) != c.ok {
+				t.Errorf("got %v, want accepted %v", err, c.ok)
+			}
+		})
+	}
+	t.Run("development_token", func(t *testing.T) {
+		d := newDev(t)
+		cfg := p.config()
+		cfg.Dev, cfg.DataDir = true, d.dir // an issuer that is set takes the development issuer's place
+		v, err := auth.NewVerifier(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		token, err := d.issuer.Issue(auth.Principal{Tenant: "acme", Subject: "u"}, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.Verify(t.Context(), token); err == nil {
+			t.Error("a development token is accepted beside an OIDC issuer")
+		}
+	})
+}
+
+func TestVerifier_oidc_rotation_and_outage(t *testing.T) {
+	oldKey, _ := newKeys(t)
+	newKey, _ := newKeys(t)
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{keys: []map[string]string{rsaJWK("old", &oldKey.PublicKey)}}
+		v, err := auth.NewVerifier(t.Context(), p.config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		verify := func(kid string, key *rsa.PrivateKey, n int) fault.Kind {
+			claims := oidcClaims()
+			claims["jti"] = fmt.Sprint(n) // a token of its own: not from memory
+			_, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodRS256, map[string]any{"kid": kid}, claims, key))
+			return fault.KindOf(err)
+		}
+		expect := func(what string, got, want fault.Kind) {
+			t.Helper()
+			if got != want {
+				t.Errorf("%s: got %v, want %v", what, got, want)
+			}
+		}
+
+		expect("old key", verify("old", oldKey, 1), fault.KindNone)
+		before := p.keyFetches()
+		<-time.After(31 * time.Second)
+		for i := range 500 {
+			expect("invented key id", verify(fmt.Sprintf("x%d", i), newKey, 2), fault.KindUnauthenticated)
+			expect("bad signature", verify("old", newKey, 10+i), fault.KindUnauthenticated)
+		}
+		if got := p.keyFetches() - before; got > 1 {
+			t.Errorf("a flood of bad tokens cost %d fetches, want at most 1", got)
+		}
+
+		p.set(func(p *provider) { p.keys = []map[string]string{rsaJWK("new", &newKey.PublicKey)} })
+		<-time.After(31 * time.Second)
+		expect("rotated in", verify("new", newKey, 3), fault.KindNone)
+		expect("rotated out", verify("old", oldKey, 4), fault.KindUnauthenticated)
+
+		p.set(func(p *provider) { p.down = true })
+		<-time.After(23 * time.Hour)
+		expect("issuer away for 23 h", verify("new", newKey, 5), fault.KindNone)
+		expect("unknown key while the issuer is away", verify("old", oldKey, 6), fault.KindUnavailable)
+		<-time.After(2 * time.Hour)
+		expect("issuer away for 25 h", verify("new", newKey, 7), fault.KindUnavailable)
+		p.set(func(p *provider) { p.down = false })
+		<-time.After(31 * time.Second)
+		expect("issuer back", verify("new", newKey, 8), fault.KindNone)
+	})
+}
+
+func TestNewVerifier_issuer_that_is_away_fails_the_start(t *testing.T) {
+	if _, err := auth.NewVerifier(t.Context(), (&provider{down: true}).config()); err == nil {
+		t.Error("got a verifier, want an error")
+	}
+}
+
+func TestTokenSource_oidc(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{}
+		p.issue = func() string { return fmt.Sprintf("token-%d", p.tokens) }
+		cfg := p.config()
+		cfg.ClientID, cfg.ClientSecret = "executor", "s3cret"
+		source, err := auth.NewTokenSource(t.Context(), cfg, "ignored")
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect := func(want string) {
+			t.Helper()
+			got, err := source.Token(t.Context())
+			if err != nil || got != want {
+				t.Errorf("got %q, %v; want %q", got, err, want)
+			}
+		}
+		expect("token-1")
+		expect("token-1")
+		if got := p.form.Get("grant_type"); got != "client_credentials" {
+			t.Errorf("grant_type: got %q", got)
+		}
+		<-time.After(250 * time.Second) // over four fifths of its life
+		expect("token-2")
+		p.set(func(p *provider) { p.down = true })
+		<-time.After(250 * time.Second)
+		expect("token-2") // renewal fails, the token is still good
+		<-time.After(time.Minute)
+		if _, err := source.Token(t.Context()); fault.KindOf(err) != fault.KindUnavailable {
+			t.Errorf("after its end: got %v, want UNAVAILABLE", err)
+		}
+	})
+}
+
+func TestTokenSource_without_credentials_fails_in_use(t *testing.T) {
+	source, err := auth.NewTokenSource(t.Context(), (&provider{}).config(), "gateway")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := source.Token(t.Context()); err == nil {
+		t.Error("got a token, want an error")
+	}
+}
