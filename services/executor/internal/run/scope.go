@@ -1,0 +1,95 @@
+package run
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"workflow.uniconnect/pkg/expr"
+)
+
+// scope is what expressions of one run see. Outputs and variables pass through their stored JSON, so that a resumed run sees what an
+// uninterrupted one saw.
+type scope struct {
+	in    Input
+	now   time.Time
+	event any // decoded when first asked for
+	steps map[string]any
+	vars  map[string]any
+}
+
+func newScope(in Input) *scope {
+	return &scope{in: in, steps: map[string]any{}, vars: map[string]any{}}
+}
+
+// Resolve implements expr.Scope.
+func (s *scope) Resolve(name string) (any, bool) {
+	switch name {
+	case "event":
+		if s.event == nil {
+			v, err := expr.Decode(s.in.Event)
+			if err != nil {
+				// Accept stores JSON objects only, so this is a damaged row; expressions over it then fail and say so.
+				v = map[string]any{}
+			}
+			s.event = v
+		}
+		return s.event, true
+	case "steps":
+		return s.steps, true
+	case "vars":
+		return s.vars, true
+	case "now":
+		return s.now, true
+	case "workflow":
+		return map[string]any{"id": s.in.WorkflowID, "title": s.in.Title, "revision": int64(s.in.Revision)}, true
+	case "execution":
+		return map[string]any{"id": s.in.ExecutionID, "create_time": s.in.CreateTime}, true
+	case "schedule":
+		if s.in.NominalTime.IsZero() {
+			return map[string]any{}, true
+		}
+		return map[string]any{"nominal_time": s.in.NominalTime}, true
+	default:
+		return nil, false
+	}
+}
+
+// keep makes the final result of a step visible to expressions.
+func (s *scope) keep(r Result) error {
+	entry := map[string]any{"state": stateNames[r.State], "output": nil}
+	if len(r.Output) > 0 {
+		v, err := expr.Decode(r.Output)
+		if err != nil {
+			return fmt.Errorf("output of %s: %w", r.Path, err)
+		}
+		entry["output"] = v
+	}
+	if r.Err != nil {
+		entry["error"] = map[string]any{"reason": string(r.Err.Reason), "message": r.Err.Message}
+	}
+	s.steps[r.StepID] = entry
+	return nil
+}
+
+// set takes the variables of a Set step's output.
+func (s *scope) set(output json.RawMessage) error {
+	v, err := expr.Decode(output)
+	if err != nil {
+		return fmt.Errorf("variables: %w", err)
+	}
+	values, ok := v.(map[string]any)
+	if !ok {
+		return fmt.Errorf("variables: got %T, want an object", v)
+	}
+	for name, value := range values {
+		s.vars[name] = value
+	}
+	return nil
+}
+
+// stateNames are the states as expressions see them.
+var stateNames = [...]string{
+	StepRunning: "RUNNING", StepWaiting: "WAITING", StepSucceeded: "SUCCEEDED", StepFailed: "FAILED",
+	StepSkipped: "SKIPPED", StepCancelled: "CANCELLED",
+}
