@@ -1,6 +1,8 @@
 package expr
 
 import (
+	"slices"
+
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
@@ -40,6 +42,27 @@ func (p *Program) Equalities() []Equality {
 	}
 	walk(p.ast.Expr())
 	return found
+}
+
+// OnlyEqualities reports whether the expression consists of Equalities alone: it is true exactly where all of them hold.
+func (p *Program) OnlyEqualities() bool {
+	var only func(e ast.Expr) bool
+	only = func(e ast.Expr) bool {
+		if e.Kind() != ast.CallKind {
+			return false
+		}
+		args := e.AsCall().Args()
+		switch e.AsCall().FunctionName() {
+		case operators.LogicalAnd:
+			return !slices.ContainsFunc(args, func(arg ast.Expr) bool { return !only(arg) })
+		case operators.Equals:
+			_, left := equality(args[0], args[1])
+			_, right := equality(args[1], args[0])
+			return left || right
+		}
+		return false
+	}
+	return only(p.ast.Expr())
 }
 
 func equality(field, literal ast.Expr) (Equality, bool) {

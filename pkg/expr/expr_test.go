@@ -230,3 +230,27 @@ func BenchmarkProgram_EvalBool(b *testing.B) {
 		}
 	}
 }
+
+func TestProgram_OnlyEqualities(t *testing.T) {
+	env, err := expr.NewEnv(expr.Variable{Name: "event", Type: expr.Map})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string]bool{
+		`event.data.a == "x"`:                                         true,
+		`event.data.a == "x" && 3 == event.data.b && event.c == true`: true,
+		`event.data.a == "x" && event.data.b > 3`:                     false,
+		`event.data.a == "x" || event.data.b == 3`:                    false,
+		`!(event.data.a == "x")`:                                      false,
+		`event.data.a == event.data.b`:                                false,
+	}
+	for source, want := range cases {
+		p, err := env.Compile(source, expr.Bool)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.OnlyEqualities(); got != want {
+			t.Errorf("%s: got %v, want %v", source, got, want)
+		}
+	}
+}
