@@ -232,12 +232,12 @@ func BenchmarkProgram_EvalBool(b *testing.B) {
 }
 
 func TestProgram_OnlyEqualities(t *testing.T) {
-	env, err := expr.NewEnv(expr.Variable{Name: "event", Type: expr.Map})
+	env, err := NewEnv(Variable{Name: "event", Type: Map})
 	if err != nil {
 		t.Fatal(err)
 	}
 	cases := map[string]bool{
-		`event.data.a == "x"`:                                         true,
+		`event.data.a == "x"`: true,
 		`event.data.a == "x" && 3 == event.data.b && event.c == true`: true,
 		`event.data.a == "x" && event.data.b > 3`:                     false,
 		`event.data.a == "x" || event.data.b == 3`:                    false,
@@ -245,7 +245,7 @@ func TestProgram_OnlyEqualities(t *testing.T) {
 		`event.data.a == event.data.b`:                                false,
 	}
 	for source, want := range cases {
-		p, err := env.Compile(source, expr.Bool)
+		p, err := env.Compile(source, Bool)
 		if err != nil {
 			t.Fatal(err)
 		}
