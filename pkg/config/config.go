@@ -20,15 +20,16 @@ var ErrHelp = errors.New("help requested")
 // Settings holds every setting of every binary.
 //
 // Tags: env is the name in the environment, from which the flag's follows (UC_HTTP_ADDR, --http-addr); default may refer to
-// {data-dir}; form "addr" wants host:port and "addrs" a list of host:port or CIDR; secret "true" forbids the flag, secret "url" forbids
-// a password in the flag, and both allow the environment name followed by _FILE.
+// {data-dir}; form "addr" wants host:port, "peer" one or several of them, replicas over which calls are spread, and "addrs" a list of
+// host:port or CIDR; secret "true" forbids the flag, secret "url" forbids a password in the flag, and both allow the environment name
+// followed by _FILE.
 type Settings struct {
 	Dev bool `env:"UC_DEV" help:"development mode: built-in token issuer, seeds, reflection; never in production"`
 
 	HTTPAddr      string `env:"UC_HTTP_ADDR" default:"127.0.0.1:8080" form:"addr" help:"gateway: REST and dashboard"`
-	CatalogAddr   string `env:"UC_CATALOG_ADDR" default:"127.0.0.1:9101" form:"addr" help:"gRPC of workflow-catalog: listened on there, dialled elsewhere"`
-	SchedulerAddr string `env:"UC_SCHEDULER_ADDR" default:"127.0.0.1:9102" form:"addr" help:"gRPC of trigger-scheduler"`
-	ExecutorAddr  string `env:"UC_EXECUTOR_ADDR" default:"127.0.0.1:9103" form:"addr" help:"gRPC of executor"`
+	CatalogAddr   string `env:"UC_CATALOG_ADDR" default:"127.0.0.1:9101" form:"peer" help:"gRPC of workflow-catalog: listened on there, dialled elsewhere, where several are separated by commas"`
+	SchedulerAddr string `env:"UC_SCHEDULER_ADDR" default:"127.0.0.1:9102" form:"peer" help:"gRPC of trigger-scheduler"`
+	ExecutorAddr  string `env:"UC_EXECUTOR_ADDR" default:"127.0.0.1:9103" form:"peer" help:"gRPC of executor"`
 	AdminAddr     string `env:"UC_ADMIN_ADDR" default:"127.0.0.1:9190" form:"addr" help:"/metrics, /livez and /readyz"`
 
 	NATSURL     Secret `env:"UC_NATS_URL" secret:"url" help:"NATS with JetStream; empty: embedded (workflowd only)"`
@@ -45,7 +46,7 @@ type Settings struct {
 	OIDCClientID     string `env:"UC_OIDC_CLIENT_ID" help:"service identity of this process at the issuer"`
 	OIDCClientSecret Secret `env:"UC_OIDC_CLIENT_SECRET" secret:"true" help:"secret of the service identity"`
 
-	CRMAddr         string `env:"UC_CRM_ADDR" default:"127.0.0.1:9111" form:"addr" help:"gRPC of the CRM"`
+	CRMAddr         string `env:"UC_CRM_ADDR" default:"127.0.0.1:9111" form:"peer" help:"gRPC of the CRM"`
 	SandboxAddr     string `env:"UC_SANDBOX_ADDR" default:"127.0.0.1:9110" form:"addr" help:"sandbox over HTTP"`
 	SandboxGRPCAddr string `env:"UC_SANDBOX_GRPC_ADDR" default:"127.0.0.1:9111" form:"addr" help:"the sandbox's CRM over gRPC"`
 	SandboxSMTPAddr string `env:"UC_SANDBOX_SMTP_ADDR" default:"127.0.0.1:9125" form:"addr" help:"the sandbox's mail sink"`

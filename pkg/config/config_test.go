@@ -41,7 +41,7 @@ func TestLoad_sources(t *testing.T) {
 	got, err := config.Load(
 		[]string{"--dev", "--http-addr=:1", "--executor-slots", "7", "--data-dir", "/srv/uc"},
 		[]string{
-			"UC_HTTP_ADDR=:2", "UC_CATALOG_ADDR=catalog:9101", "UC_LOG_LEVEL=debug", "UC_SCHEDULER_ADDR=",
+			"UC_HTTP_ADDR=:2", "UC_CATALOG_ADDR=catalog-0:9101,catalog-1:9101", "UC_LOG_LEVEL=debug", "UC_SCHEDULER_ADDR=",
 			"UC_OIDC_CLIENT_ID=executor", "UC_OIDC_CLIENT_SECRET_FILE=" + secret, "UC_SESSION_KEY_FILE=/keys/session",
 			"UC_SANDBOX_ADDR=127.0.0.1:7",
 		})
@@ -56,7 +56,7 @@ func TestLoad_sources(t *testing.T) {
 		Targets                                                 []string
 	}
 	want := view{
-		":1", "catalog:9101", "127.0.0.1:9102", "/srv/uc/keyset.json", "/keys/session", "s3cret",
+		":1", "catalog-0:9101,catalog-1:9101", "127.0.0.1:9102", "/srv/uc/keyset.json", "/keys/session", "s3cret",
 		true, 7, slog.LevelDebug, []string{"127.0.0.1:7"},
 	}
 	if diff := cmp.Diff(want, view{
@@ -77,6 +77,8 @@ func TestLoad_refuses(t *testing.T) {
 		"unknown_flag":              {[]string{"--http-adr=:1"}, nil, "unknown flag --http-adr"},
 		"flag_without_value":        {[]string{"--http-addr"}, nil, "http-addr"},
 		"argument":                  {[]string{"--dev", "now"}, nil, `unexpected argument "now"`},
+		"list_where_one_listens":    {nil, []string{"UC_HTTP_ADDR=:1,:2"}, `UC_HTTP_ADDR: ":1,:2" is not host:port`},
+		"bad_replica":               {nil, []string{"UC_EXECUTOR_ADDR=a:1,b"}, `UC_EXECUTOR_ADDR: "b" is not host:port`},
 		"bad_address":               {nil, []string{"UC_ADMIN_ADDR=9190"}, `UC_ADMIN_ADDR: "9190" is not host:port`},
 		"bad_port":                  {[]string{"--admin-addr=:99999"}, nil, `--admin-addr: ":99999" has no port`},
 		"bad_bool":                  {nil, []string{"UC_DEV=maybe"}, `UC_DEV: "maybe" is neither true nor false`},

@@ -102,10 +102,8 @@ func (f *field) set(text string) error {
 	case reflect.Slice:
 		return f.setList(text)
 	default:
-		if f.form == "addr" {
-			if err := checkAddr(text); err != nil {
-				return err
-			}
+		if err := f.checkForm(text); err != nil {
+			return err
 		}
 		f.value.SetString(text)
 	}
@@ -144,6 +142,20 @@ func (f *field) setList(text string) error {
 		items = append(items, item)
 	}
 	f.value.Set(reflect.ValueOf(items))
+	return nil
+}
+
+func (f *field) checkForm(text string) error {
+	switch f.form {
+	case "addr":
+		return checkAddr(text)
+	case "peer":
+		for addr := range strings.SplitSeq(text, ",") {
+			if err := checkAddr(addr); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
