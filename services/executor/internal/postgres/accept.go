@@ -1,0 +1,210 @@
+package postgres
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"workflow.uniconnect/pkg/fault"
+	"workflow.uniconnect/pkg/postgres"
+	"workflow.uniconnect/services/executor/internal/execution"
+)
+
+// acceptSQL settles a batch in one statement: who wins its key is accepted, written to the history and made live. A key that has expired
+// can be won again. The answer is the ids that won; why others did not is asked apart, since it is rare.
+const acceptSQL = `
+WITH item AS (
+	SELECT * FROM unnest($2::text[], $3::bytea[], $4::uuid[], $5::uuid[], $6::int4[], $7::int8[], $8::bool[],
+		$9::int2[], $10::text[], $11::text[], $12::text[], $13::timestamptz[], $14::text[], $15::text[])
+	AS i (tenant, key, workflow_id, id, revision, ttl_us, owned,
+		cause_kind, cause_id, cause_type, cause_source, nominal_time, traceparent, event)
+), won AS (
+	INSERT INTO starts AS s (tenant, key, workflow_id, outcome, execution_id, expires_at)
+	SELECT i.tenant, i.key, i.workflow_id, 1, i.id, now() + i.ttl_us * interval '1 microsecond'
+	FROM item i
+	WHERE NOT EXISTS (SELECT 1 FROM tombstones t WHERE t.tenant = i.tenant AND t.workflow_id = i.workflow_id)
+	ON CONFLICT (tenant, key) DO UPDATE
+	SET workflow_id = EXCLUDED.workflow_id, outcome = EXCLUDED.outcome,
+		execution_id = EXCLUDED.execution_id, expires_at = EXCLUDED.expires_at
+	WHERE s.expires_at < now()
+	RETURNING s.execution_id
+), accepted AS MATERIALIZED (
+	-- IS TRUE keeps this a hashed subplan: as a join the planner, who expects ten rows, might compare all with all.
+	SELECT * FROM item i WHERE (i.id IN (SELECT w.execution_id FROM won w)) IS TRUE
+), history AS (
+	INSERT INTO executions (tenant, id, workflow_id, revision, state, attempt, cause_kind, cause_id, cause_type, cause_source,
+		nominal_time, create_time, traceparent, event)
+	SELECT tenant, id, workflow_id, revision, 1, 0, cause_kind, cause_id, cause_type, cause_source,
+		nominal_time, now(), traceparent, event
+	FROM accepted
+), started AS (
+	INSERT INTO live (tenant, id, workflow_id, revision, owner, epoch, seq, wake_at)
+	SELECT tenant, id, workflow_id, revision, CASE WHEN owned THEN $1::uuid END, 1, 0, now() FROM accepted
+)
+SELECT execution_id FROM won`
+
+// settledSQL tells how items that did not win were settled.
+const settledSQL = `
+SELECT i.ord, s.execution_id, t.tenant IS NOT NULL
+FROM unnest($1::int4[], $2::text[], $3::bytea[], $4::uuid[]) AS i (ord, tenant, key, workflow_id)
+LEFT JOIN starts s ON s.tenant = i.tenant AND s.key = i.key
+LEFT JOIN tombstones t ON t.tenant = i.tenant AND t.workflow_id = i.workflow_id`
+
+func newAcceptColumns() *columns {
+	return newColumns(1, oidText, oidByte, oidUUID, oidUUID, oidInt4, oidInt8, oidBool,
+		oidInt2, oidText, oidText, oidText, oidTime, oidText, oidText)
+}
+
+// Accept settles a batch in one transaction and answers each item in order. Those that start with Owned set belong to owner. An item
+// whose data cannot be stored is refused by itself. After an error nothing is known: the same batch can be given again, and items that
+// went through are answered as started.
+func (s *Store) Accept(ctx context.Context, owner execution.OwnerID, items []execution.Accept) ([]execution.Verdict, error) {
+	verdicts := make([]execution.Verdict, len(items))
+	order := make([]int32, len(items))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	// One order for all writers, or two batches with the same keys would wait for each other.
+	slices.SortStableFunc(order, func(a, b int32) int {
+		return cmp.Or(cmp.Compare(items[a].Tenant, items[b].Tenant), bytes.Compare(items[a].Key[:], items[b].Key[:]))
+	})
+	unique := order[:0:len(order)]
+	var repeated [][2]int32 // an item and the one before it with the same key
+	for _, at := range order {
+		if n := len(unique); n > 0 && sameKey(&items[unique[n-1]], &items[at]) {
+			repeated = append(repeated, [2]int32{at, unique[n-1]})
+			continue
+		}
+		unique = append(unique, at)
+	}
+	if err := s.accept(ctx, owner, items, unique, verdicts); err != nil {
+		return nil, err
+	}
+	for _, pair := range repeated {
+		v := verdicts[pair[1]]
+		if v.Outcome == execution.Started {
+			v.Outcome = execution.Duplicate
+		}
+		verdicts[pair[0]] = v
+	}
+	return verdicts, nil
+}
+
+func sameKey(a, b *execution.Accept) bool { return a.Key == b.Key && a.Tenant == b.Tenant }
+
+// accept settles the items named by order, and halves the batch as long as it contains one that cannot be stored.
+func (s *Store) accept(ctx context.Context, owner execution.OwnerID, items []execution.Accept, order []int32, verdicts []execution.Verdict) error {
+	if len(order) == 0 {
+		return nil
+	}
+	won, err := s.insertStarts(ctx, owner, items, order)
+	switch {
+	case postgres.IsDataError(err) && len(order) == 1:
+		verdicts[order[0]] = execution.Verdict{Outcome: execution.Refused, Reason: execution.ReasonUnstorable}
+		return nil
+	case postgres.IsDataError(err):
+		half := len(order) / 2
+		if err := s.accept(ctx, owner, items, order[:half], verdicts); err != nil {
+			return err
+		}
+		return s.accept(ctx, owner, items, order[half:], verdicts)
+	case err != nil:
+		return postgres.Classify(fmt.Errorf("accept %d starts: %w", len(order), err))
+	}
+	if len(won) == len(order) {
+		for _, at := range order {
+			verdicts[at] = execution.Verdict{Outcome: execution.Started, ID: items[at].ID}
+		}
+		return nil
+	}
+	winners := make(map[execution.ID]struct{}, len(won))
+	for _, id := range won {
+		winners[id] = struct{}{}
+	}
+	var rest []int32
+	for _, at := range order {
+		if _, ok := winners[items[at].ID]; !ok {
+			rest = append(rest, at)
+			continue
+		}
+		verdicts[at] = execution.Verdict{Outcome: execution.Started, ID: items[at].ID}
+	}
+	return s.settled(ctx, items, rest, verdicts)
+}
+
+func (s *Store) insertStarts(ctx context.Context, owner execution.OwnerID, items []execution.Accept, order []int32) ([]execution.ID, error) {
+	c, _ := s.accepts.Get().(*columns)
+	defer s.accepts.Put(c)
+	defer c.release()
+	c.reset()
+	c.scalars[0] = owner[:]
+	for _, at := range order {
+		i := &items[at]
+		ttl := i.KeyTTL
+		if ttl <= 0 {
+			ttl = execution.DefaultKeyTTL
+		}
+		a := c.arrays
+		a[0].text(i.Tenant)
+		a[1].raw(i.Key[:])
+		a[2].uuid(i.WorkflowID)
+		a[3].uuid(i.ID)
+		a[4].int4(i.Revision)
+		a[5].int8(ttl.Microseconds())
+		a[6].bool(i.Owned)
+		a[7].int2(int16(i.Cause.Kind))
+		a[8].text(i.Cause.ID)
+		a[9].text(i.Cause.Type)
+		a[10].text(i.Cause.Source)
+		a[11].time(i.Cause.NominalTime)
+		a[12].text(i.Traceparent)
+		a[13].raw(i.Event)
+	}
+	won := make([]execution.ID, 0, len(order))
+	err := s.execBinary(ctx, "executor_accept", acceptSQL, c.params(), func(row [][]byte) {
+		won = append(won, execution.ID(row[0]))
+	})
+	return won, err
+}
+
+// settled answers the items that did not win their key. An item that meets its own id went through before, in a try whose end was not
+// seen.
+func (s *Store) settled(ctx context.Context, items []execution.Accept, rest []int32, verdicts []execution.Verdict) error {
+	var tenants []string
+	var keys [][]byte
+	var workflows [][16]byte
+	for _, at := range rest {
+		tenants = append(tenants, items[at].Tenant)
+		keys = append(keys, items[at].Key[:])
+		workflows = append(workflows, items[at].WorkflowID)
+	}
+	rows, err := s.pool.Query(ctx, settledSQL, rest, tenants, keys, workflows)
+	if err != nil {
+		return postgres.Classify(fmt.Errorf("read how starts were settled: %w", err))
+	}
+	var at int32
+	var winner *[16]byte
+	var deleted bool
+	_, err = pgx.ForEachRow(rows, []any{&at, &winner, &deleted}, func() error {
+		switch {
+		case deleted:
+			verdicts[at] = execution.Verdict{Outcome: execution.Refused, Reason: execution.ReasonWorkflowDeleted}
+		case winner == nil:
+			// The winner's key expired and was removed between the two statements: asking again will win.
+			verdicts[at] = execution.Verdict{Outcome: execution.Refused, Reason: fault.ReasonServiceUnavailable, Retryable: true}
+		case *winner == items[at].ID:
+			verdicts[at] = execution.Verdict{Outcome: execution.Started, ID: *winner}
+		default:
+			verdicts[at] = execution.Verdict{Outcome: execution.Duplicate, ID: *winner}
+		}
+		return nil
+	})
+	if err != nil {
+		return postgres.Classify(fmt.Errorf("read how starts were settled: %w", err))
+	}
+	return nil
+}

@@ -1,0 +1,113 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"workflow.uniconnect/pkg/postgres"
+	"workflow.uniconnect/services/executor/internal/execution"
+)
+
+const tombstoneSQL = `INSERT INTO tombstones (tenant, workflow_id) VALUES ($1, $2) ON CONFLICT (tenant, workflow_id) DO NOTHING`
+
+// olderSQL asks whether a transaction of ours that may not see the tombstone is still open. A transaction reports its start before it
+// takes its snapshot, so one that began after $1 sees what was committed before $1.
+const olderSQL = `
+SELECT EXISTS (
+	SELECT 1 FROM pg_stat_activity
+	WHERE datname = current_database() AND usename = current_user AND backend_type = 'client backend'
+		AND pid <> pg_backend_pid() AND xact_start <= $1
+)`
+
+const clockSQL = `SELECT clock_timestamp()`
+
+// deleteLiveSQL takes the rows from their owners first: from then on nobody can record anything for them.
+const deleteLiveSQL = `
+WITH batch AS MATERIALIZED (
+	SELECT l.tenant, l.id FROM live l WHERE l.tenant = $1 AND l.workflow_id = $2 ORDER BY l.tenant, l.id LIMIT $3 FOR UPDATE
+)
+DELETE FROM live l USING batch b WHERE l.tenant = b.tenant AND l.id = b.id`
+
+const deleteExecutionsSQL = `
+WITH batch AS MATERIALIZED (
+	SELECT e.tenant, e.id FROM executions e WHERE e.tenant = $1 AND e.workflow_id = $2 LIMIT $3
+), results AS (
+	DELETE FROM step_results s USING batch b WHERE s.tenant = b.tenant AND s.execution_id = b.id
+)
+DELETE FROM executions e USING batch b WHERE e.tenant = b.tenant AND e.id = b.id`
+
+const deleteStartsSQL = `
+WITH batch AS MATERIALIZED (
+	SELECT s.tenant, s.key FROM starts s WHERE s.tenant = $1 AND s.workflow_id = $2 LIMIT $3
+)
+DELETE FROM starts s USING batch b WHERE s.tenant = b.tenant AND s.key = b.key AND s.workflow_id = $2`
+
+const leftoversSQL = `
+SELECT EXISTS (SELECT 1 FROM live WHERE tenant = $1 AND workflow_id = $2)
+	OR EXISTS (SELECT 1 FROM executions WHERE tenant = $1 AND workflow_id = $2)
+	OR EXISTS (SELECT 1 FROM starts WHERE tenant = $1 AND workflow_id = $2)`
+
+const (
+	finalizeBatch = 1000
+	finalizePoll  = 20 * time.Millisecond
+)
+
+// Finalize removes everything of a deleted workflow and reports whether nothing is left and nothing can come back. It may be called
+// again at any time, also after a crash, and goes on where it was. It works until done or until ctx ends, which is not an error.
+func (s *Store) Finalize(ctx context.Context, tenant string, workflow execution.WorkflowID) (bool, error) {
+	done, err := s.finalize(ctx, tenant, [16]byte(workflow))
+	if err != nil && ctx.Err() != nil {
+		return false, nil
+	}
+	return done, postgres.Classify(err)
+}
+
+func (s *Store) finalize(ctx context.Context, tenant string, workflow [16]byte) (bool, error) {
+	if _, err := s.pool.Exec(ctx, tombstoneSQL, tenant, workflow); err != nil {
+		return false, fmt.Errorf("write tombstone: %w", err)
+	}
+	if err := s.awaitOlder(ctx); err != nil {
+		return false, err
+	}
+	for _, sql := range []string{deleteLiveSQL, deleteExecutionsSQL, deleteStartsSQL} {
+		for {
+			tag, err := s.pool.Exec(ctx, sql, tenant, workflow, finalizeBatch)
+			if err != nil {
+				return false, fmt.Errorf("delete rows of workflow: %w", err)
+			}
+			if tag.RowsAffected() < finalizeBatch {
+				break
+			}
+		}
+	}
+	var left bool
+	if err := s.pool.QueryRow(ctx, leftoversSQL, tenant, workflow).Scan(&left); err != nil {
+		return false, fmt.Errorf("look for leftovers: %w", err)
+	}
+	return !left, nil
+}
+
+// awaitOlder waits until no transaction is left that began before now and may not see the tombstone.
+func (s *Store) awaitOlder(ctx context.Context) error {
+	var now time.Time
+	if err := s.pool.QueryRow(ctx, clockSQL).Scan(&now); err != nil {
+		return fmt.Errorf("read database clock: %w", err)
+	}
+	ticker := time.NewTicker(finalizePoll)
+	defer ticker.Stop()
+	for {
+		var older bool
+		if err := s.pool.QueryRow(ctx, olderSQL, now).Scan(&older); err != nil {
+			return fmt.Errorf("look for older transactions: %w", err)
+		}
+		if !older {
+			return nil
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,104 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"workflow.uniconnect/pkg/postgres"
+	"workflow.uniconnect/services/executor/internal/execution"
+	"workflow.uniconnect/services/executor/internal/run"
+)
+
+// viewColumns are what a view shows. That an execution is running is not written anywhere: its live row has an owner. The attempt is the
+// number of times it was taken up, which the epoch counts, less the one that is still to come when nobody owns it.
+const viewColumns = `e.id, e.workflow_id, e.revision,
+	CASE WHEN l.owner IS NOT NULL THEN 2 ELSE e.state END,
+	CASE WHEN l.id IS NULL THEN e.attempt WHEN l.owner IS NULL THEN l.epoch - 1 ELSE l.epoch END,
+	e.cause_kind, e.cause_id, e.cause_type, e.cause_source, e.nominal_time,
+	e.create_time, e.start_time, e.end_time, CASE WHEN l.owner IS NULL THEN e.wake_time END, e.error, e.event`
+
+const getSQL = `SELECT ` + viewColumns + `
+FROM executions e LEFT JOIN live l ON l.tenant = e.tenant AND l.id = e.id
+WHERE e.tenant = $1 AND e.id = $2`
+
+const stepsSQL = `
+SELECT s.path, s.step_id, s.attempt, s.state, s.start_time, s.end_time, s.wake_time, s.output, s.error
+FROM step_results s WHERE s.tenant = $1 AND s.execution_id = $2 ORDER BY s.ord`
+
+const listSQL = `SELECT ` + viewColumns + `
+FROM (
+	SELECT * FROM executions WHERE tenant = $1 AND id < $2 ORDER BY id DESC LIMIT $3
+) e LEFT JOIN live l ON l.tenant = e.tenant AND l.id = e.id
+ORDER BY e.id DESC`
+
+const listOfWorkflowSQL = `SELECT ` + viewColumns + `
+FROM (
+	SELECT * FROM executions WHERE tenant = $1 AND workflow_id = $4 AND id < $2 ORDER BY id DESC LIMIT $3
+) e LEFT JOIN live l ON l.tenant = e.tenant AND l.id = e.id
+ORDER BY e.id DESC`
+
+// Get returns an execution with its steps; false means that the tenant has none with this id.
+func (s *Store) Get(ctx context.Context, tenant string, id execution.ID) (execution.View, bool, error) {
+	rows, err := s.pool.Query(ctx, getSQL, tenant, [16]byte(id))
+	if err != nil {
+		return execution.View{}, false, postgres.Classify(fmt.Errorf("read execution: %w", err))
+	}
+	view, err := pgx.CollectExactlyOneRow(rows, scanView)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return execution.View{}, false, nil
+	}
+	if err != nil {
+		return execution.View{}, false, postgres.Classify(fmt.Errorf("read execution: %w", err))
+	}
+	if rows, err = s.pool.Query(ctx, stepsSQL, tenant, [16]byte(id)); err != nil {
+		return execution.View{}, false, postgres.Classify(fmt.Errorf("read steps: %w", err))
+	}
+	view.Steps, err = pgx.CollectRows(rows, func(pgx.CollectableRow) (run.Result, error) { return scanResult(rows) })
+	if err != nil {
+		return execution.View{}, false, postgres.Classify(fmt.Errorf("read steps: %w", err))
+	}
+	return view, true, nil
+}
+
+// List returns up to limit executions of the tenant below an id, newest first, without their steps. The zero workflow means all.
+func (s *Store) List(ctx context.Context, tenant string, workflow execution.WorkflowID, below execution.ID, limit int) ([]execution.View, error) {
+	sql, args := listSQL, []any{tenant, [16]byte(below), limit}
+	if workflow != (execution.WorkflowID{}) {
+		sql, args = listOfWorkflowSQL, append(args, [16]byte(workflow))
+	}
+	rows, err := s.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, postgres.Classify(fmt.Errorf("list executions: %w", err))
+	}
+	views, err := pgx.CollectRows(rows, scanView)
+	if err != nil {
+		return nil, postgres.Classify(fmt.Errorf("list executions: %w", err))
+	}
+	return views, nil
+}
+
+func scanView(row pgx.CollectableRow) (execution.View, error) {
+	var v execution.View
+	var nominal, start, end, wake *time.Time
+	var failure []byte
+	err := row.Scan((*[16]byte)(&v.ID), (*[16]byte)(&v.WorkflowID), &v.Revision, &v.State, &v.Attempt,
+		&v.Cause.Kind, &v.Cause.ID, &v.Cause.Type, &v.Cause.Source, &nominal,
+		&v.CreateTime, &start, &end, &wake, &failure, &v.Event)
+	if err != nil {
+		return v, err
+	}
+	v.Cause.NominalTime, v.StartTime, v.EndTime, v.WakeTime = value(nominal), value(start), value(end), value(wake)
+	v.Err, err = parseError(failure)
+	return v, err
+}
+
+func value(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
+}

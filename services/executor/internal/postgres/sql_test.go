@@ -1,0 +1,24 @@
+package postgres
+
+import (
+	"testing"
+
+	"workflow.uniconnect/pkg/pgtest"
+)
+
+// TestSQL has the server prepare every statement against the migrated schema.
+func TestSQL(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.Open(t, pgtest.New(t, Migrate), Schema)
+	pgtest.PrepareAll(t, pool, map[string]string{
+		"acceptSQL": acceptSQL, "settledSQL": settledSQL, "flushSQL": flushSQL, "reachedSQL": reachedSQL,
+		"claimSQL": claimSQL, "journalSQL": journalSQL, "nextWakeSQL": nextWakeSQL,
+		"registerSQL": registerSQL, "renewSQL": renewSQL, "forgetSQL": forgetSQL, "sweepSQL": sweepSQL,
+		"forgottenSQL": forgottenSQL, "releaseSQL": releaseSQL,
+		"tombstoneSQL": tombstoneSQL, "olderSQL": olderSQL, "clockSQL": clockSQL, "deleteLiveSQL": deleteLiveSQL,
+		"deleteExecutionsSQL": deleteExecutionsSQL, "deleteStartsSQL": deleteStartsSQL, "leftoversSQL": leftoversSQL,
+		"expireSQL": expireSQL, "buryTombstonesSQL": buryTombstonesSQL, "partitionLockSQL": partitionLockSQL,
+		"partitionExistsSQL": partitionExistsSQL,
+		"getSQL":             getSQL, "stepsSQL": stepsSQL, "listSQL": listSQL, "listOfWorkflowSQL": listOfWorkflowSQL,
+	})
+}

@@ -1,0 +1,85 @@
+// Package postgres stores executions: what was asked to start, what is live, what steps did, and who owns what. All SQL of the service
+// is here, one file per statement that matters. Writes are batches that span tenants; every predicate is on (tenant, id).
+package postgres
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"workflow.uniconnect/pkg/postgres"
+)
+
+// Schema is where the tables live.
+const Schema = "executor"
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Migrate brings the schema up to date and makes the partitions of the coming weeks.
+func Migrate(ctx context.Context, url string) error {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return fmt.Errorf("open embedded migrations: %w", err)
+	}
+	if err := postgres.Migrate(ctx, url, Schema, files); err != nil {
+		return err
+	}
+	pool, err := postgres.Open(ctx, postgres.Options{URL: url, Schema: Schema, Name: "executor migrate", MaxConns: 2})
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	return New(pool).MakePartitions(ctx)
+}
+
+// Store reaches the tables.
+type Store struct {
+	pool    *pgxpool.Pool
+	accepts sync.Pool // of *columns, for the statement of Accept
+	flushes sync.Pool // of *columns, for the statement of Flush
+}
+
+// New returns a store on pool, whose search path is Schema.
+func New(pool *pgxpool.Pool) *Store {
+	return &Store{
+		pool:    pool,
+		accepts: sync.Pool{New: func() any { return newAcceptColumns() }},
+		flushes: sync.Pool{New: func() any { return newFlushColumns() }},
+	}
+}
+
+// Ready reports whether the database takes writes.
+func (s *Store) Ready(ctx context.Context) error { return postgres.Ready(ctx, s.pool) }
+
+// binaryFormat asks for, or announces, binary values in all columns.
+var binaryFormat = []int16{1}
+
+// execBinary runs a prepared statement with parameters in binary form and hands each row of the answer to fn. The values are valid
+// during the call of fn only. The statement is a transaction of its own.
+func (s *Store) execBinary(ctx context.Context, name, sql string, params [][]byte, fn func(row [][]byte)) error {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("acquire connection: %w", err)
+	}
+	defer conn.Release()
+	// pgx remembers what this connection has prepared: after the first time this is a look into a map.
+	if _, err := conn.Conn().Prepare(ctx, name, sql); err != nil {
+		return fmt.Errorf("prepare %s: %w", name, err)
+	}
+	reader := conn.Conn().PgConn().ExecPrepared(ctx, name, params, binaryFormat, binaryFormat)
+	return drain(reader, fn)
+}
+
+func drain(reader *pgconn.ResultReader, fn func(row [][]byte)) error {
+	for reader.NextRow() {
+		fn(reader.Values())
+	}
+	_, err := reader.Close()
+	return err
+}
