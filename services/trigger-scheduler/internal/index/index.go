@@ -1,0 +1,307 @@
+// Package index owns the answer to "which workflows does this event start?". It holds every active workflow in memory by tenant and event
+// type; equality tests that a filter joins with && are looked up, so that a workflow whose field differs costs nothing, and only the
+// rest is evaluated. It does not know where definitions and events come from.
+//
+// # Concurrency
+//
+// Readers take no lock: they load the tenant's view, which never changes. Writers, one at a time, build a tenant's new view beside the old one
+// and swap it in. A view that was loaded after a message was pulled therefore holds every change applied before the pull; package
+// activation rests on this.
+package index
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"workflow.uniconnect/pkg/fault"
+	"workflow.uniconnect/services/trigger-scheduler/internal/event"
+	"workflow.uniconnect/services/trigger-scheduler/internal/predicate"
+	"workflow.uniconnect/services/trigger-scheduler/internal/start"
+)
+
+// Index is the index. It is safe for concurrent use.
+type Index struct {
+	env *predicate.Env
+	// views is replaced when a tenant is added; a tenant's view when one of its workflows changes.
+	views atomic.Pointer[map[event.Tenant]*tenant]
+	size  atomic.Int64
+
+	mu  sync.Mutex
+	all map[ID]*Workflow // guarded by mu
+}
+
+type tenant struct {
+	groups atomic.Pointer[map[event.Type]*group]
+}
+
+// New returns an empty index.
+func New(env *predicate.Env) *Index {
+	x := &Index{env: env, all: make(map[ID]*Workflow)}
+	x.views.Store(&map[event.Tenant]*tenant{})
+	return x
+}
+
+// Len returns how many workflows events can start.
+func (x *Index) Len() int { return int(x.size.Load()) }
+
+// Apply puts definitions in the place of what was known of the same workflows. A definition that does not compile is left out, and named in
+// the error; the others apply.
+func (x *Index) Apply(defs []Definition) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.apply(defs, nil)
+}
+
+// Replace makes defs the whole content. Workflows that are not among them are gone with it.
+func (x *Index) Replace(defs []Definition) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	gone := maps.Clone(x.all)
+	for _, def := range defs {
+		delete(gone, ID{def.Tenant, def.Workflow})
+	}
+	return x.apply(defs, slices.Collect(maps.Keys(gone)))
+}
+
+// Remove forgets a workflow.
+func (x *Index) Remove(id ID) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	_ = x.apply(nil, []ID{id}) // only a definition can fail
+}
+
+// ChangedSince returns the definitions that took effect at t or later.
+func (x *Index) ChangedSince(t time.Time) []Definition {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var defs []Definition
+	for _, w := range x.all {
+		if !w.Effective.Before(t) {
+			defs = append(defs, w.Definition)
+		}
+	}
+	return defs
+}
+
+// place is a group's name.
+type place struct {
+	tenant event.Tenant
+	typ    event.Type
+}
+
+func (x *Index) apply(defs []Definition, gone []ID) error {
+	var errs []error
+	touched := make(map[place]struct{})
+	drop := func(id ID) {
+		if old := x.all[id]; old != nil {
+			touched[place{id.Tenant, old.Trigger.Type}] = struct{}{}
+			delete(x.all, id)
+		}
+	}
+	for _, id := range gone {
+		drop(id)
+	}
+	compiled, failures := x.compileAll(defs)
+	for i, def := range defs {
+		id := ID{def.Tenant, def.Workflow}
+		drop(id)
+		if failures[i] != nil {
+			errs = append(errs, fmt.Errorf("workflow %s revision %d: %w", def.Workflow, def.Revision, failures[i]))
+		}
+		if w := compiled[i]; w != nil {
+			x.all[id] = w
+			touched[place{def.Tenant, def.Trigger.Type}] = struct{}{}
+		}
+	}
+	x.rebuild(touched)
+	x.size.Store(int64(len(x.all)))
+	return errors.Join(errs...)
+}
+
+// rebuild makes the touched groups anew from x.all and swaps the views of their tenants.
+func (x *Index) rebuild(touched map[place]struct{}) {
+	if len(touched) == 0 {
+		return
+	}
+	members := make(map[place][]*Workflow, len(touched))
+	for id, w := range x.all {
+		at := place{id.Tenant, w.Trigger.Type}
+		if _, ok := touched[at]; ok {
+			members[at] = append(members[at], w)
+		}
+	}
+	byTenant := make(map[event.Tenant]map[event.Type]*group)
+	for at := range touched {
+		groups := byTenant[at.tenant]
+		if groups == nil {
+			groups = maps.Clone(x.groups(at.tenant))
+			if groups == nil {
+				groups = make(map[event.Type]*group)
+			}
+			byTenant[at.tenant] = groups
+		}
+		if len(members[at]) == 0 {
+			delete(groups, at.typ)
+			continue
+		}
+		groups[at.typ] = newGroup(members[at])
+	}
+	for name, groups := range byTenant {
+		x.tenant(name).groups.Store(&groups)
+	}
+}
+
+// groups returns a tenant's view, nil when it has none.
+func (x *Index) groups(name event.Tenant) map[event.Type]*group {
+	t := (*x.views.Load())[name]
+	if t == nil {
+		return nil
+	}
+	return *t.groups.Load()
+}
+
+// tenant returns the holder of a tenant's view and adds it when there is none.
+func (x *Index) tenant(name event.Tenant) *tenant {
+	views := *x.views.Load()
+	if t := views[name]; t != nil {
+		return t
+	}
+	t := &tenant{}
+	t.groups.Store(&map[event.Type]*group{})
+	views = maps.Clone(views)
+	views[name] = t
+	x.views.Store(&views)
+	return t
+}
+
+// Matched says what became of an event.
+type Matched struct {
+	// Starts holds the starts that were appended.
+	Starts []start.Start
+	// FilterErrors counts filters that failed, for example on a field the event lacks; they do not match.
+	FilterErrors int
+	// KeyErrors counts dedupe keys without a value; the event's own id takes their place, since dropping a start is worse than repeating one.
+	KeyErrors int
+}
+
+// Match appends to starts one for each workflow that ev starts.
+func (x *Index) Match(ctx context.Context, ev *event.Event, starts []start.Start) Matched {
+	out := Matched{Starts: starts}
+	g := x.groups(ev.Tenant)[ev.Type]
+	if g == nil {
+		return out
+	}
+	m := matching{ctx: ctx, scope: scope{ev: ev}, out: &out}
+	var buf [16]value
+	values := buf[:]
+	if g.paths.count > len(values) {
+		values = make([]value, g.paths.count)
+	}
+	values = values[:g.paths.count]
+	g.paths.values(ev, values)
+	for slot, bucket := range g.buckets {
+		if bucket == nil || values[slot].kind == absent {
+			continue
+		}
+		for _, w := range bucket[values[slot]] {
+			m.try(w, values)
+		}
+	}
+	for _, w := range g.rest {
+		m.try(w, values)
+	}
+	return out
+}
+
+// matching is one event on its way through a group. It lives no longer than the call that holds its context.
+type matching struct {
+	ctx   context.Context
+	scope scope
+	out   *Matched
+}
+
+func (m *matching) try(w *Workflow, values []value) {
+	ev := m.scope.ev
+	if !w.accepts(ev) {
+		return
+	}
+	for _, t := range w.tests {
+		if values[t.slot] != t.want {
+			return
+		}
+	}
+	if !w.filter.Exact() || len(w.tests) != len(w.filter.Equalities()) {
+		ok, err := w.filter.Match(m.ctx, &m.scope)
+		if err != nil {
+			m.out.FilterErrors++
+		}
+		if err != nil || !ok {
+			return
+		}
+	}
+	s := start.Start{
+		Tenant: ev.Tenant, Workflow: w.Workflow, Revision: w.Revision, TTL: start.DefaultTTL, Event: ev, Traceparent: ev.Traceparent,
+	}
+	s.Key, s.TTL = m.key(w)
+	m.out.Starts = append(m.out.Starts, s)
+}
+
+func (m *matching) key(w *Workflow) (start.Key, time.Duration) {
+	if w.dedupe != nil {
+		v, err := w.dedupe.Eval(m.ctx, &m.scope)
+		if err == nil && v != nil && v != "" {
+			var text []byte
+			if text, err = json.Marshal(v); err == nil {
+				return start.DedupeKey(w.Workflow, text), w.window()
+			}
+		}
+		m.out.KeyErrors++
+	}
+	return start.EventKey(w.Workflow, m.scope.ev), start.DefaultTTL
+}
+
+func (w *Workflow) window() time.Duration {
+	if w.Trigger.DedupeWindow > 0 {
+		return w.Trigger.DedupeWindow
+	}
+	return start.DefaultWindow
+}
+
+// scope shows an event to expressions. The payload is decoded once, when the first expression asks for it.
+type scope struct {
+	ev      *event.Event
+	decoded map[string]any
+}
+
+// Resolve implements expr.Scope.
+func (s *scope) Resolve(name string) (any, bool) {
+	switch name {
+	case "event":
+		if s.decoded == nil {
+			s.decoded = s.ev.Value()
+		}
+		return s.decoded, true
+	case "now":
+		return s.ev.Published, true
+	}
+	return nil, false
+}
+
+func asError(violations []fault.Violation) error {
+	if len(violations) == 0 {
+		return nil
+	}
+	texts := make([]string, len(violations))
+	for i, v := range violations {
+		texts[i] = v.Field + ": " + v.Description
+	}
+	return errors.New(strings.Join(texts, "; "))
+}
