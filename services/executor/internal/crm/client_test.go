@@ -1,0 +1,202 @@
+package crm_test
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"workflow.uniconnect/pkg/fault"
+	"workflow.uniconnect/pkg/grpcclient"
+	"workflow.uniconnect/pkg/grpcfault"
+	"workflow.uniconnect/pkg/telemetry"
+	crmv1 "workflow.uniconnect/proto/gen/go/uniconnect/crm/v1"
+	"workflow.uniconnect/services/executor/internal/action"
+	"workflow.uniconnect/services/executor/internal/crm"
+	"workflow.uniconnect/services/executor/internal/run"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// server is a CRM whose answers a test gives.
+type server struct {
+	crmv1.UnimplementedCrmServiceServer
+	get    func(context.Context, *crmv1.GetRecordRequest) (*crmv1.Record, error)
+	update func(context.Context, *crmv1.UpdateRecordRequest) (*crmv1.Record, error)
+}
+
+func (s *server) GetRecord(ctx context.Context, req *crmv1.GetRecordRequest) (*crmv1.GetRecordResponse, error) {
+	r, err := s.get(ctx, req)
+	return &crmv1.GetRecordResponse{Record: r}, err
+}
+
+func (s *server) UpdateRecord(ctx context.Context, req *crmv1.UpdateRecordRequest) (*crmv1.UpdateRecordResponse, error) {
+	r, err := s.update(ctx, req)
+	return &crmv1.UpdateRecordResponse{Record: r}, err
+}
+
+type token string
+
+func (t token) Token(context.Context) (string, error) { return string(t), nil }
+
+// start serves s on a port and returns a client to it and what takes the server away.
+func start(t *testing.T, s *server) (client *crm.Client, stop func()) {
+	t.Helper()
+	tel, err := telemetry.New(t.Context(), telemetry.Options{Service: "test", Writer: t.Output()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := grpc.NewServer(grpc.ChainUnaryInterceptor(grpcfault.UnaryServer(tel.Logger)))
+	crmv1.RegisterCrmServiceServer(g, s)
+	served := make(chan error, 1)
+	go func() { served <- g.Serve(listener) }()
+	stopped := false
+	stop = func() {
+		if !stopped {
+			stopped = true
+			g.Stop()
+			<-served
+		}
+	}
+	conn, err := grpcclient.Dial(listener.Addr().String(), grpcclient.Options{Telemetry: tel, TokenSource: token("own")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = conn.Close()
+		stop()
+		_ = tel.Shutdown(context.WithoutCancel(t.Context()))
+	})
+	return crm.New(conn), stop
+}
+
+func call(params map[string]any) action.Call {
+	return action.Call{Tenant: "acme", IdempotencyKey: "e1/update", Attempt: 1, Params: params}
+}
+
+func aRecord(t *testing.T) *crmv1.Record {
+	t.Helper()
+	fields, err := structpb.NewStruct(map[string]any{"status": "new", "score": 7.0, "tags": []any{"a"}, "none": nil})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := timestamppb.New(time.Date(2026, 11, 3, 8, 0, 0, 0, time.UTC))
+	return &crmv1.Record{Module: "leads", Id: "lead-1001", Fields: fields, Version: 3, CreateTime: at, UpdateTime: at}
+}
+
+const recordJSON = `{"id":"lead-1001","module":"leads","version":3,"fields":{"none":null,"score":7,"status":"new","tags":["a"]},` +
+	`"create_time":"2026-11-03T08:00:00Z","update_time":"2026-11-03T08:00:00Z"}`
+
+func TestClient_GetRecord(t *testing.T) {
+	var got *crmv1.GetRecordRequest
+	var auth []string
+	client, _ := start(t, &server{get: func(ctx context.Context, req *crmv1.GetRecordRequest) (*crmv1.Record, error) {
+		md, _ := metadata.FromIncomingContext(ctx)
+		got, auth = req, md.Get("authorization")
+		return aRecord(t), nil
+	}})
+	for name, id := range map[string]any{"text": "1001", "whole_number": int64(1001), "double": 1001.0} {
+		t.Run(name, func(t *testing.T) {
+			o := client.GetRecord().Do(t.Context(), call(map[string]any{"module": "leads", "id": id}))
+			if o.Err != nil || string(o.Output) != recordJSON {
+				t.Fatalf("got %s, %+v; want %s", o.Output, o.Err, recordJSON)
+			}
+			want := &crmv1.GetRecordRequest{Tenant: "acme", Module: "leads", Id: "1001"}
+			if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+				t.Errorf("request (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff([]string{"Bearer own"}, auth); diff != "" {
+				t.Errorf("authorization (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestClient_UpdateRecord(t *testing.T) {
+	var got *crmv1.UpdateRecordRequest
+	client, _ := start(t, &server{update: func(_ context.Context, req *crmv1.UpdateRecordRequest) (*crmv1.Record, error) {
+		got = req
+		return aRecord(t), nil
+	}})
+	o := client.UpdateRecord().Do(t.Context(), call(map[string]any{
+		"module": "leads", "id": "lead-1001", "fields": map[string]any{"status": "contacted", "calls": int64(2), "note": nil},
+	}))
+	if o.Err != nil || string(o.Output) != recordJSON {
+		t.Fatalf("got %s, %+v; want %s", o.Output, o.Err, recordJSON)
+	}
+	fields, err := structpb.NewStruct(map[string]any{"status": "contacted", "calls": 2.0, "note": nil})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &crmv1.UpdateRecordRequest{Tenant: "acme", Module: "leads", Id: "lead-1001", Fields: fields, RequestId: "e1/update"}
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Errorf("request (-want +got):\n%s", diff)
+	}
+}
+
+func TestClient_failures(t *testing.T) {
+	cases := map[string]struct {
+		err  error
+		want run.Error
+		wait time.Duration
+	}{
+		"not_found":   {fault.NotFound("RECORD_NOT_FOUND", "x"), run.Error{Reason: "RECORD_NOT_FOUND", Message: "there is no record lead-1 in the module leads"}, 0},
+		"invalid":     {fault.Invalid(fault.Violation{Field: "id", Description: "too long"}), run.Error{Reason: "ACTION_PARAMS", Message: "the CRM refused the parameters: id: too long"}, 0},
+		"forbidden":   {fault.PermissionDenied("INTERNAL_METHOD", "no"), run.Error{Reason: "INTERNAL_METHOD", Message: "the CRM refused the call: no"}, 0},
+		"key_reused":  {fault.FailedPrecondition("REQUEST_ID_REUSED", "used"), run.Error{Reason: "REQUEST_ID_REUSED", Message: "the CRM refused the call: used"}, 0},
+		"unavailable": {fault.Unavailable("DATABASE_UNAVAILABLE", "away").WithRetryAfter(2 * time.Second), run.Error{Reason: "TARGET_UNREACHABLE", Message: "the CRM did not do its work: away", Retryable: true}, 2 * time.Second},
+		"defect":      {context.DeadlineExceeded, run.Error{Reason: "TARGET_UNREACHABLE", Message: "the CRM did not do its work: the call took longer than its deadline", Retryable: true}, 0},
+		"aborted":     {fault.Aborted("RECORD_VERSION", "changed"), run.Error{Reason: "RECORD_VERSION", Message: "the CRM refused the change: changed", Retryable: true}, 0},
+	}
+	params := map[string]any{"module": "leads", "id": "lead-1", "fields": map[string]any{"a": "b"}}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			client, _ := start(t, &server{
+				get:    func(context.Context, *crmv1.GetRecordRequest) (*crmv1.Record, error) { return nil, tc.err },
+				update: func(context.Context, *crmv1.UpdateRecordRequest) (*crmv1.Record, error) { return nil, tc.err },
+			})
+			for which, h := range map[string]action.Handler{"get": client.GetRecord(), "update": client.UpdateRecord()} {
+				o := h.Do(t.Context(), call(params))
+				if diff := cmp.Diff(&tc.want, o.Err); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", which, diff)
+				}
+				if o.RetryAfter != tc.wait {
+					t.Errorf("%s: retry after %v, want %v", which, o.RetryAfter, tc.wait)
+				}
+			}
+		})
+	}
+	t.Run("server_gone", func(t *testing.T) {
+		client, stop := start(t, &server{})
+		stop()
+		o := client.GetRecord().Do(t.Context(), call(params))
+		want := &run.Error{Reason: "TARGET_UNREACHABLE", Message: "the CRM did not do its work: a service is not available", Retryable: true}
+		if diff := cmp.Diff(want, o.Err); diff != "" {
+			t.Errorf("error (-want +got):\n%s", diff)
+		}
+	})
+	t.Run("hangs", func(t *testing.T) {
+		client, _ := start(t, &server{get: func(ctx context.Context, _ *crmv1.GetRecordRequest) (*crmv1.Record, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}})
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		o := client.GetRecord().Do(ctx, call(params))
+		if o.Err == nil || o.Err.Reason != "STEP_TIMEOUT" || !o.Err.Retryable {
+			t.Errorf("got %+v, want STEP_TIMEOUT, retryable", o.Err)
+		}
+	})
+}
