@@ -218,6 +218,36 @@ func TestEnforcer_grants_are_kept_for_a_second(t *testing.T) {
 	})
 }
 
+func TestEnforcer_Forget_during_a_lookup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var enabled atomic.Bool
+		enabled.Store(true)
+		e := access.NewEnforcer(access.Options{Module: "workflow", Files: files(t, rules()), Grants: func(context.Context, string, string) (access.Grants, error) {
+			read := enabled.Load()
+			<-time.After(100 * time.Millisecond)
+			return access.Grants{ModuleEnabled: read}, nil
+		}})
+		call := func() error {
+			return e.Authorize(t.Context(), "/test.v1.ThingService/List", auth.Principal{Tenant: "acme", Subject: "u"})
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := call(); err != nil {
+				t.Errorf("the call before the change: got %v", err)
+			}
+		})
+		synctest.Wait() // the lookup has read the state before the change
+		enabled.Store(false)
+		e.Forget("acme", "u")
+		for _, when := range []string{"during", "after"} {
+			if err := call(); fault.KindOf(err) != fault.KindPermissionDenied {
+				t.Errorf("%s the old lookup: got %v, want a refusal", when, err)
+			}
+			wg.Wait()
+		}
+	})
+}
+
 func TestEnforcer_lookup_that_fails_refuses(t *testing.T) {
 	e := access.NewEnforcer(access.Options{Files: files(t, rules()), Grants: func(context.Context, string, string) (access.Grants, error) {
 		return access.Grants{ModuleEnabled: true}, errors.New("dial tcp 10.0.0.7")

@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -47,9 +48,13 @@ type Enforcer struct {
 	lookup GrantsFunc
 	flight singleflight.Group
 	known  *cache.Cache[user, dated]
+	// forgets counts calls of Forget: an answer that was asked for before one of them is not kept.
+	forgets atomic.Int64
 }
 
 type user struct{ tenant, subject string }
+
+func (u user) key() string { return u.tenant + "\x00" + u.subject }
 
 type dated struct {
 	grants Grants
@@ -119,7 +124,10 @@ func (e *Enforcer) Authorize(ctx context.Context, fullMethod string, p auth.Prin
 
 // Forget drops what is known, for the process that changes grants itself: there a change applies at once.
 func (e *Enforcer) Forget(tenant, subject string) {
-	e.known.Put(user{tenant, subject}, dated{})
+	who := user{tenant, subject}
+	e.forgets.Add(1)
+	e.flight.Forget(who.key())
+	e.known.Put(who, dated{})
 }
 
 func (e *Enforcer) grants(ctx context.Context, who user) (Grants, error) {
@@ -127,15 +135,17 @@ func (e *Enforcer) grants(ctx context.Context, who user) (Grants, error) {
 		return hit.grants, nil
 	}
 	// The flight serves every call of this user, so it ends with its own timeout and not with the call that began it.
-	done := e.flight.DoChan(who.tenant+"\x00"+who.subject, func() (any, error) {
+	done := e.flight.DoChan(who.key(), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grantsTimeout)
 		defer cancel()
-		asked := time.Now() // before the answer: an answer is as old as its question
+		asked, forgets := time.Now(), e.forgets.Load() // before the answer: an answer is as old as its question
 		grants, err := e.lookup(ctx, who.tenant, who.subject)
 		if err != nil {
 			return Grants{}, err
 		}
-		e.known.Put(who, dated{grants, asked.Add(grantsAge)})
+		if e.forgets.Load() == forgets {
+			e.known.Put(who, dated{grants, asked.Add(grantsAge)})
+		}
 		return grants, nil
 	})
 	select {
