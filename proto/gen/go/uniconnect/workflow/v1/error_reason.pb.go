@@ -123,6 +123,8 @@ const (
 	ErrorReason_LIMIT_REACHED ErrorReason_Value = 47
 	// The workflow is stopped by a Stop step with outcome FAILED.
 	ErrorReason_STOPPED ErrorReason_Value = 48
+	// Another workflow of the tenant has this title; the metadata names its id.
+	ErrorReason_WORKFLOW_EXISTS ErrorReason_Value = 49
 )
 
 // Enum value maps for ErrorReason_Value.
@@ -177,6 +179,7 @@ var (
 		46: "CANCELLED",
 		47: "LIMIT_REACHED",
 		48: "STOPPED",
+		49: "WORKFLOW_EXISTS",
 	}
 	ErrorReason_Value_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED": 0,
@@ -228,6 +231,7 @@ var (
 		"CANCELLED":                46,
 		"LIMIT_REACHED":            47,
 		"STOPPED":                  48,
+		"WORKFLOW_EXISTS":          49,
 	}
 )
 
@@ -300,8 +304,8 @@ var File_uniconnect_workflow_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_uniconnect_workflow_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	")uniconnect/workflow/v1/error_reason.proto\x12\x16uniconnect.workflow.v1\"\x80\b\n" +
-	"\vErrorReason\"\xf0\a\n" +
+	")uniconnect/workflow/v1/error_reason.proto\x12\x16uniconnect.workflow.v1\"\x95\b\n" +
+	"\vErrorReason\"\x85\b\n" +
 	"\x05Value\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rTOKEN_MISSING\x10\x01\x12\x11\n" +
@@ -356,7 +360,8 @@ const file_uniconnect_workflow_v1_error_reason_proto_rawDesc = "" +
 	"\rACTION_PARAMS\x10-\x12\r\n" +
 	"\tCANCELLED\x10.\x12\x11\n" +
 	"\rLIMIT_REACHED\x10/\x12\v\n" +
-	"\aSTOPPED\x100BDZBworkflow.uniconnect/proto/gen/go/uniconnect/workflow/v1;workflowv1b\x06proto3"
+	"\aSTOPPED\x100\x12\x13\n" +
+	"\x0fWORKFLOW_EXISTS\x101BDZBworkflow.uniconnect/proto/gen/go/uniconnect/workflow/v1;workflowv1b\x06proto3"
 
 var (
 	file_uniconnect_workflow_v1_error_reason_proto_rawDescOnce sync.Once

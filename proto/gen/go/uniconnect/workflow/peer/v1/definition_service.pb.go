@@ -78,9 +78,10 @@ type WatchDefinitionsResponse struct {
 	Definitions []*Definition `protobuf:"bytes,1,rep,name=definitions,proto3" json:"definitions,omitempty"`
 	// The snapshot is complete with this message; what follows are changes.
 	SnapshotComplete bool `protobuf:"varint,2,opt,name=snapshot_complete,json=snapshotComplete,proto3" json:"snapshot_complete,omitempty"`
-	// Where to go on after a lost connection.
+	// Where to go on after a lost connection. Empty on the messages of a snapshot but the last: a snapshot is not resumed.
 	ResumeToken string `protobuf:"bytes,3,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
-	// Database time as of which nothing is missing. Every change committed before it has been sent.
+	// Database time as of which nothing is missing. Every change committed before it has been sent. Unset while more is on its way; it
+	// stands still, and no message comes, while the database is away.
 	AsOfTime      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=as_of_time,json=asOfTime,proto3" json:"as_of_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -30,7 +30,9 @@ const (
 // DefinitionService hands definitions to the services that act on them. It is served by workflow-catalog.
 type DefinitionServiceClient interface {
 	// WatchDefinitions streams what trigger-scheduler needs: without a token a snapshot of every ACTIVE workflow of all tenants, then
-	// each change in commit order; with a token the changes since. A message at least every 5 s tells a watcher that it misses nothing.
+	// each change in commit order; with a token the changes since. A snapshot is a run of messages without a resume_token, ended by the first
+	// with snapshot_complete; the watcher then forgets every definition that the snapshot did not name. A watch may begin with a
+	// snapshot although a token was given, when the token is too old. A message at least every 5 s tells a watcher that it misses nothing.
 	WatchDefinitions(ctx context.Context, in *WatchDefinitionsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDefinitionsResponse], error)
 	// GetRevision returns the configuration of one revision. A numbered revision never changes, so it may be cached for ever.
 	GetRevision(ctx context.Context, in *GetRevisionRequest, opts ...grpc.CallOption) (*GetRevisionResponse, error)
@@ -80,7 +82,9 @@ func (c *definitionServiceClient) GetRevision(ctx context.Context, in *GetRevisi
 // DefinitionService hands definitions to the services that act on them. It is served by workflow-catalog.
 type DefinitionServiceServer interface {
 	// WatchDefinitions streams what trigger-scheduler needs: without a token a snapshot of every ACTIVE workflow of all tenants, then
-	// each change in commit order; with a token the changes since. A message at least every 5 s tells a watcher that it misses nothing.
+	// each change in commit order; with a token the changes since. A snapshot is a run of messages without a resume_token, ended by the first
+	// with snapshot_complete; the watcher then forgets every definition that the snapshot did not name. A watch may begin with a
+	// snapshot although a token was given, when the token is too old. A message at least every 5 s tells a watcher that it misses nothing.
 	WatchDefinitions(*WatchDefinitionsRequest, grpc.ServerStreamingServer[WatchDefinitionsResponse]) error
 	// GetRevision returns the configuration of one revision. A numbered revision never changes, so it may be cached for ever.
 	GetRevision(context.Context, *GetRevisionRequest) (*GetRevisionResponse, error)
