@@ -1,0 +1,206 @@
+// Package catalog is the workflow-catalog service: it owns workflows, their revisions and states, and who may do what. This package wires
+// it; the rules are in internal/workflow, internal/tenant, internal/feed and internal/deletion.
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/grpc"
+
+	"workflow.uniconnect/pkg/access"
+	"workflow.uniconnect/pkg/config"
+	"workflow.uniconnect/pkg/grpcclient"
+	"workflow.uniconnect/pkg/grpcserver"
+	"workflow.uniconnect/pkg/lifecycle"
+	pgpool "workflow.uniconnect/pkg/postgres"
+	"workflow.uniconnect/pkg/service"
+	accessv1 "workflow.uniconnect/proto/gen/go/uniconnect/access/v1"
+	peerv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/peer/v1"
+	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
+	"workflow.uniconnect/services/workflow-catalog/internal/deletion"
+	"workflow.uniconnect/services/workflow-catalog/internal/feed"
+	"workflow.uniconnect/services/workflow-catalog/internal/grpcapi"
+	"workflow.uniconnect/services/workflow-catalog/internal/peer"
+	"workflow.uniconnect/services/workflow-catalog/internal/postgres"
+	"workflow.uniconnect/services/workflow-catalog/internal/tenant"
+	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
+)
+
+// Name is the service's name in logs, tokens and the database.
+const Name = "workflow-catalog"
+
+const (
+	maxConns = 12
+	// Both are below the deadline that clients set by default, so that the database gives up before they do.
+	statementTimeout = 4 * time.Second
+	lockTimeout      = 3 * time.Second
+	closeTimeout     = 10 * time.Second
+)
+
+// Config is what a Service is made of.
+type Config struct {
+	service.Deps
+	// Listener takes the place of the address in the settings.
+	Listener net.Listener
+}
+
+// Service is a workflow-catalog.
+type Service struct {
+	cfg         Config
+	stack       lifecycle.Stack
+	store       *postgres.Store
+	directory   *tenant.Directory
+	hub         *grpcapi.Hub
+	deletions   *deletion.Loop
+	definitions *grpcapi.Definitions
+	server      *grpcserver.Server
+}
+
+// Migrate brings the schema up to date.
+func Migrate(ctx context.Context, settings config.Settings) error {
+	files, err := postgres.Migrations()
+	if err != nil {
+		return fmt.Errorf("read migrations: %w", err)
+	}
+	return pgpool.Migrate(ctx, settings.DatabaseURL.Reveal(), postgres.Schema, files)
+}
+
+// New builds the service and starts nothing. The database need not be there yet. Run closes what New opened; so does Close when Run is
+// never called.
+func New(ctx context.Context, cfg Config) (*Service, error) {
+	s := &Service{cfg: cfg}
+	if err := s.build(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Service) build(ctx context.Context) error {
+	pool, err := s.openPool(ctx)
+	if err != nil {
+		return err
+	}
+	scheduler, err := s.dial(s.cfg.Settings.SchedulerAddr)
+	if err != nil {
+		return err
+	}
+	executor, err := s.dial(s.cfg.Settings.ExecutorAddr)
+	if err != nil {
+		return err
+	}
+	triggers, steps := peer.NewScheduler(scheduler), peer.NewExecutor(executor)
+	logger := s.cfg.Telemetry.Logger
+
+	s.store = postgres.NewStore(pool)
+	s.directory = tenant.NewDirectory(s.store, grpcapi.Permissions())
+	encode := grpcapi.DefinitionEncoder(logger)
+	s.hub = feed.NewHub(s.store, encode, logger)
+	s.deletions = deletion.NewLoop(s.store, []deletion.Owner{triggers, steps}, logger)
+	catalog := workflow.NewCatalog(workflow.Deps{Store: s.store, NewID: newID, Changed: s.changed})
+	s.definitions = grpcapi.NewDefinitions(grpcapi.DefinitionDeps{Catalog: catalog, Hub: s.hub, Source: s.store, Encode: encode})
+	if err := s.observe(); err != nil {
+		return err
+	}
+	return s.listen(ctx, grpcapi.NewCatalog(catalog, []grpcapi.Owner{triggers, steps}))
+}
+
+func (s *Service) openPool(ctx context.Context) (*pgxpool.Pool, error) {
+	pool, err := pgpool.Open(ctx, pgpool.Options{
+		URL: s.cfg.Settings.DatabaseURL.Reveal(), Schema: postgres.Schema, Name: Name, MaxConns: maxConns,
+		StatementTimeout: statementTimeout, LockTimeout: lockTimeout,
+		TracerProvider: s.cfg.Telemetry.TracerProvider, MeterProvider: s.cfg.Telemetry.MeterProvider,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.stack.Push("database pool", func(context.Context) error {
+		pool.Close()
+		return nil
+	})
+	s.cfg.Readiness.Add(Name+": postgres", func(ctx context.Context) error { return pgpool.Ready(ctx, pool) })
+	return pool, nil
+}
+
+// dial connects to a peer with the service's own identity.
+func (s *Service) dial(addr string) (*grpc.ClientConn, error) {
+	conn, err := grpcclient.Dial(addr, grpcclient.Options{Telemetry: s.cfg.Telemetry, TokenSource: s.cfg.TokenSource})
+	if err != nil {
+		return nil, err
+	}
+	s.stack.Push("connection to "+addr, func(context.Context) error { return conn.Close() })
+	return conn, nil
+}
+
+func (s *Service) listen(ctx context.Context, catalog *grpcapi.Catalog) error {
+	server, err := grpcserver.New(ctx, grpcserver.Options{
+		Addr: s.cfg.Settings.CatalogAddr, Listener: s.cfg.Listener, Telemetry: s.cfg.Telemetry, Verifier: s.cfg.Verifier,
+		Enforcer: access.NewEnforcer(access.Options{Module: tenant.ModuleWorkflow, Grants: s.grants}),
+		Dev:      s.cfg.Settings.Dev, HandlerValidated: grpcapi.HandlerValidated(),
+	})
+	if err != nil {
+		return err
+	}
+	s.server = server
+	s.stack.Push("grpc server", func(context.Context) error { return server.Close() })
+	accessServer := grpcapi.NewAccess(s.directory)
+	workflowv1.RegisterWorkflowCatalogServiceServer(server, catalog)
+	accessv1.RegisterAccessServiceServer(server, accessServer)
+	peerv1.RegisterGrantsServiceServer(server, accessServer)
+	peerv1.RegisterDefinitionServiceServer(server, s.definitions)
+	return nil
+}
+
+// Run serves until ctx ends, then closes everything.
+func (s *Service) Run(ctx context.Context) error {
+	group := lifecycle.NewGroup(ctx)
+	group.Go("change feed", s.hub.Run)
+	group.Go("deletions", s.deletions.Run)
+	group.Go("retention", s.prune)
+	group.Go("grpc server", s.server.Run)
+	err := group.Wait()
+	s.definitions.Wait()
+	return errors.Join(err, s.Close())
+}
+
+// Close closes what New opened.
+func (s *Service) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	return s.stack.Close(ctx)
+}
+
+// Addr is where the service listens.
+func (s *Service) Addr() string { return s.server.Addr() }
+
+// changed passes a commit of this process on without delay.
+func (s *Service) changed() {
+	s.hub.Wake()
+	s.deletions.Wake()
+}
+
+// grants answers the service's own gate from its own database.
+func (s *Service) grants(ctx context.Context, tenantName, subject string) (access.Grants, error) {
+	p, err := s.directory.Profile(ctx, tenantName, subject)
+	if err != nil {
+		return access.Grants{}, err
+	}
+	g := access.Grants{ModuleEnabled: p.ModuleEnabled(tenant.ModuleWorkflow), Permissions: make(map[string]struct{}, len(p.Permissions))}
+	for _, name := range p.Permissions {
+		g.Permissions[name] = struct{}{}
+	}
+	return g, nil
+}
+
+func newID() (workflow.ID, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return "", fmt.Errorf("make an id: %w", err)
+	}
+	return workflow.ID(id.String()), nil
+}

@@ -1,0 +1,62 @@
+package grpcapi
+
+import (
+	"context"
+
+	"workflow.uniconnect/pkg/access"
+	accessv1 "workflow.uniconnect/proto/gen/go/uniconnect/access/v1"
+	peerv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/peer/v1"
+	"workflow.uniconnect/services/workflow-catalog/internal/tenant"
+)
+
+// Access serves AccessService and GrantsService.
+type Access struct {
+	accessv1.UnimplementedAccessServiceServer
+	peerv1.UnimplementedGrantsServiceServer
+	directory *tenant.Directory
+}
+
+// NewAccess returns the services.
+func NewAccess(directory *tenant.Directory) *Access { return &Access{directory: directory} }
+
+// GetMe tells a client who it is and what it may show.
+func (s *Access) GetMe(ctx context.Context, _ *accessv1.GetMeRequest) (*accessv1.GetMeResponse, error) {
+	caller, err := callerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.directory.Profile(ctx, caller.Tenant, caller.Subject)
+	if err != nil {
+		return nil, err
+	}
+	return &accessv1.GetMeResponse{Me: &accessv1.Me{
+		Tenant: caller.Tenant, User: caller.Subject, Roles: p.Roles, Permissions: p.Permissions, Modules: p.Modules,
+	}}, nil
+}
+
+// GetGrants returns the two gates for one user.
+func (s *Access) GetGrants(ctx context.Context, req *peerv1.GetGrantsRequest) (*peerv1.GetGrantsResponse, error) {
+	p, err := s.directory.Profile(ctx, req.GetTenant(), req.GetSubject())
+	if err != nil {
+		return nil, err
+	}
+	resp := &peerv1.GetGrantsResponse{ModuleEnabled: p.ModuleEnabled(tenant.ModuleWorkflow)}
+	for _, name := range p.Permissions {
+		// A permission that only a newer release knows grants nothing here.
+		if v, ok := access.ParsePermission(name); ok {
+			resp.Permissions = append(resp.Permissions, v)
+		}
+	}
+	return resp, nil
+}
+
+// Permissions returns the names of all permissions there are.
+func Permissions() []string {
+	var names []string
+	for number := range accessv1.Permission_Value_name {
+		if v := accessv1.Permission_Value(number); v != accessv1.Permission_PERMISSION_UNSPECIFIED {
+			names = append(names, access.PermissionName(v))
+		}
+	}
+	return names
+}

@@ -1,0 +1,182 @@
+package grpcapi
+
+import (
+	"context"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"workflow.uniconnect/pkg/fault"
+	"workflow.uniconnect/pkg/grpcserver"
+	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
+	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
+)
+
+const defaultPageSize = 50
+
+// Catalog serves WorkflowCatalogService.
+type Catalog struct {
+	workflowv1.UnimplementedWorkflowCatalogServiceServer
+	catalog *workflow.Catalog
+	checker checker
+}
+
+// NewCatalog returns the service; owners are asked about every workflow that is saved.
+func NewCatalog(catalog *workflow.Catalog, owners []Owner) *Catalog {
+	return &Catalog{catalog: catalog, checker: checker{owners: owners}}
+}
+
+// HandlerValidated names the methods that check their requests themselves.
+func HandlerValidated() []string {
+	return []string{
+		workflowv1.WorkflowCatalogService_CreateWorkflow_FullMethodName,
+		workflowv1.WorkflowCatalogService_UpdateWorkflow_FullMethodName,
+	}
+}
+
+// CreateWorkflow saves a workflow and activates it unless INACTIVE is given.
+func (s *Catalog) CreateWorkflow(ctx context.Context, req *workflowv1.CreateWorkflowRequest) (*workflowv1.CreateWorkflowResponse, error) {
+	call, found, err := newCall(ctx, workflow.MethodCreate, req)
+	if err != nil {
+		return nil, err
+	}
+	found = append(found, withoutPrefix(grpcserver.Validate(req), "workflow")...)
+	if len(found) > 0 {
+		return nil, s.refuse(ctx, call, req.GetWorkflow(), found)
+	}
+	state := workflow.Active
+	if req.GetWorkflow().GetState() == workflowv1.Workflow_INACTIVE {
+		state = workflow.Inactive
+	}
+	w, err := s.catalog.Create(ctx, call, state, func(ctx context.Context) (workflow.Config, error) {
+		return s.checker.config(ctx, call.Tenant, req.GetWorkflow(), nil)
+	})
+	msg, err := answer(w, err)
+	return &workflowv1.CreateWorkflowResponse{Workflow: msg}, err
+}
+
+// GetWorkflow returns one workflow.
+func (s *Catalog) GetWorkflow(ctx context.Context, req *workflowv1.GetWorkflowRequest) (*workflowv1.GetWorkflowResponse, error) {
+	caller, err := callerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	msg, err := answer(s.catalog.Get(ctx, workflow.Tenant(caller.Tenant), workflow.ID(req.GetId())))
+	return &workflowv1.GetWorkflowResponse{Workflow: msg}, err
+}
+
+// ListWorkflows returns a page of the tenant's workflows, newest first.
+func (s *Catalog) ListWorkflows(ctx context.Context, req *workflowv1.ListWorkflowsRequest) (*workflowv1.ListWorkflowsResponse, error) {
+	caller, err := callerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tenant := workflow.Tenant(caller.Tenant)
+	query := workflow.ListQuery{Limit: int(req.GetPageSize())}
+	if query.Limit == 0 {
+		query.Limit = defaultPageSize
+	}
+	if token := req.GetPageToken(); token != "" {
+		if query.Before, err = parsePageToken(tenant, token); err != nil {
+			return nil, err
+		}
+	}
+	page, err := s.catalog.List(ctx, tenant, query)
+	if err != nil {
+		return nil, err
+	}
+	resp := &workflowv1.ListWorkflowsResponse{Workflows: make([]*workflowv1.Workflow, len(page.Workflows))}
+	for i, w := range page.Workflows {
+		if resp.Workflows[i], err = workflowMessage(w); err != nil {
+			return nil, err
+		}
+	}
+	if page.More {
+		resp.NextPageToken, err = pageToken(tenant, page.Workflows[len(page.Workflows)-1].ID)
+	}
+	return resp, err
+}
+
+// UpdateWorkflow saves a new revision from the masked fields.
+func (s *Catalog) UpdateWorkflow(ctx context.Context, req *workflowv1.UpdateWorkflowRequest) (*workflowv1.UpdateWorkflowResponse, error) {
+	call, found, err := newCall(ctx, workflow.MethodUpdate, req)
+	if err != nil {
+		return nil, err
+	}
+	found = append(found, grpcserver.Validate(req)...)
+	patch := req.GetWorkflow()
+	if _, err := uuid.Parse(patch.GetId()); err != nil || len(patch.GetId()) != len(uuid.Nil.String()) {
+		found = append(found, fault.Violation{Field: "id", Description: "must be the id of a workflow"})
+	}
+	if len(found) > 0 {
+		return nil, fault.Invalid(found...)
+	}
+	target := workflow.Target{ID: workflow.ID(patch.GetId()), ETag: patch.GetEtag()}
+	w, err := s.catalog.Update(ctx, call, target, func(ctx context.Context, current workflow.Workflow) (workflow.Config, error) {
+		before, err := configMessage(current.Config)
+		if err != nil {
+			return workflow.Config{}, err
+		}
+		before.Id, before.State = string(current.ID), workflowv1.Workflow_State(current.State)
+		merged, found := merge(before, patch, req.GetUpdateMask().GetPaths())
+		return s.checker.config(ctx, call.Tenant, merged, found)
+	})
+	msg, err := answer(w, err)
+	return &workflowv1.UpdateWorkflowResponse{Workflow: msg}, err
+}
+
+// DeleteWorkflow marks a workflow DELETING.
+func (s *Catalog) DeleteWorkflow(ctx context.Context, req *workflowv1.DeleteWorkflowRequest) (*workflowv1.DeleteWorkflowResponse, error) {
+	call, err := checkedCall(ctx, workflow.MethodDelete, req)
+	if err != nil {
+		return nil, err
+	}
+	target := workflow.Target{ID: workflow.ID(req.GetId()), ETag: req.GetEtag()}
+	msg, err := answer(s.catalog.Delete(ctx, call, target, req.GetConfirm()))
+	return &workflowv1.DeleteWorkflowResponse{Workflow: msg}, err
+}
+
+// ActivateWorkflow lets the trigger start the workflow.
+func (s *Catalog) ActivateWorkflow(ctx context.Context, req *workflowv1.ActivateWorkflowRequest) (*workflowv1.ActivateWorkflowResponse, error) {
+	call, err := checkedCall(ctx, workflow.MethodActivate, req)
+	if err != nil {
+		return nil, err
+	}
+	msg, err := answer(s.catalog.Activate(ctx, call, workflow.ID(req.GetId())))
+	return &workflowv1.ActivateWorkflowResponse{Workflow: msg}, err
+}
+
+// DeactivateWorkflow stops new starts.
+func (s *Catalog) DeactivateWorkflow(ctx context.Context, req *workflowv1.DeactivateWorkflowRequest) (*workflowv1.DeactivateWorkflowResponse, error) {
+	call, err := checkedCall(ctx, workflow.MethodDeactivate, req)
+	if err != nil {
+		return nil, err
+	}
+	msg, err := answer(s.catalog.Deactivate(ctx, call, workflow.ID(req.GetId())))
+	return &workflowv1.DeactivateWorkflowResponse{Workflow: msg}, err
+}
+
+// refuse answers a request that is wrong in itself, with what is wrong with the workflow as well.
+func (s *Catalog) refuse(ctx context.Context, call workflow.Call, w *workflowv1.Workflow, found []fault.Violation) error {
+	if w == nil {
+		return fault.Invalid(found...)
+	}
+	_, err := s.checker.config(ctx, call.Tenant, w, slices.Clone(found))
+	return err
+}
+
+// checkedCall is newCall for requests that have nothing else to complain of.
+func checkedCall(ctx context.Context, method string, req mutation) (workflow.Call, error) {
+	call, found, err := newCall(ctx, method, req)
+	if err != nil {
+		return call, err
+	}
+	return call, fault.Check(found...)
+}
+
+func answer(w workflow.Workflow, err error) (*workflowv1.Workflow, error) {
+	if err != nil {
+		return nil, err
+	}
+	return workflowMessage(w)
+}

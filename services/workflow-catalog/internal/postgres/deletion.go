@@ -1,0 +1,98 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"workflow.uniconnect/services/workflow-catalog/internal/deletion"
+	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
+)
+
+const claimDeletions = `
+UPDATE workflows w
+SET finalize_at = clock_timestamp() + make_interval(secs => $2), finalize_attempts = finalize_attempts + 1
+FROM (
+    SELECT tenant, id FROM workflows
+    WHERE state = 3 AND finalize_at <= clock_timestamp()
+    ORDER BY finalize_at LIMIT $1
+    FOR UPDATE SKIP LOCKED
+) due
+WHERE w.tenant = due.tenant AND w.id = due.id
+RETURNING w.tenant, w.id, w.finalize_attempts, w.finalize_failures`
+
+// Claim returns deletions that are due and keeps them from others for the lease.
+func (s *Store) Claim(ctx context.Context, limit int, lease time.Duration) ([]deletion.Deletion, error) {
+	rows, err := s.pool.Query(ctx, claimDeletions, limit, lease.Seconds())
+	if err != nil {
+		return nil, wrap("claim deletions", err)
+	}
+	claimed, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (deletion.Deletion, error) {
+		var d deletion.Deletion
+		err := row.Scan(&d.Tenant, &d.ID, &d.Attempt, &d.Failures)
+		return d, err
+	})
+	return claimed, wrap("claim deletions", err)
+}
+
+const releaseDeletion = `
+UPDATE workflows SET finalize_at = clock_timestamp() + make_interval(secs => $4), finalize_failures = $5
+WHERE tenant = $1 AND id = $2 AND state = 3 AND finalize_attempts = $3`
+
+// Release makes a deletion due after a while, unless it was claimed again since.
+func (s *Store) Release(ctx context.Context, d deletion.Deletion, after time.Duration) error {
+	_, err := s.pool.Exec(ctx, releaseDeletion, d.Tenant, d.ID, d.Attempt, after.Seconds(), d.Failures)
+	return wrap("release deletion", err)
+}
+
+const (
+	lockDeleting = `
+SELECT w.version, w.update_user, r.hash FROM workflows w
+JOIN revisions r ON r.tenant = w.tenant AND r.workflow_id = w.id AND r.revision = w.revision
+WHERE w.tenant = $1 AND w.id = $2 AND w.state = 3 FOR UPDATE OF w`
+	deleteRevisions = `DELETE FROM revisions WHERE tenant = $1 AND workflow_id = $2`
+	deleteWorkflow  = `DELETE FROM workflows WHERE tenant = $1 AND id = $2`
+	forgetAnswers   = `UPDATE requests SET answer = NULL WHERE tenant = $1 AND workflow_id = $2`
+	insertTombstone = `
+INSERT INTO tombstones (tenant, workflow_id, at) VALUES ($1, $2, clock_timestamp())
+ON CONFLICT (tenant, workflow_id) DO NOTHING`
+)
+
+// auditDeleted is the action of the line that says that everything is gone.
+const auditDeleted = "WorkflowDeleted"
+
+// Remove removes the workflow and all that the catalog has of it. When somebody else did so already it does nothing.
+func (s *Store) Remove(ctx context.Context, d deletion.Deletion) error {
+	return s.inTx(ctx, "remove workflow", func(tx pgx.Tx) error {
+		before := workflow.Workflow{State: workflow.Deleting}
+		err := tx.QueryRow(ctx, lockDeleting, d.Tenant, d.ID).Scan(&before.Version, &before.UpdateUser, &before.Config.Hash)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, query := range []string{deleteRevisions, deleteWorkflow, forgetAnswers, insertTombstone} {
+			if _, err := tx.Exec(ctx, query, d.Tenant, d.ID); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.Exec(ctx, insertAudit, d.Tenant, nil, before.UpdateUser, auditDeleted, d.ID, outcomeOK,
+			before.Fingerprint(), nil, ""); err != nil {
+			return fmt.Errorf("write the audit: %w", err)
+		}
+		return nil
+	})
+}
+
+const countDeletions = `SELECT count(*) FROM workflows WHERE state = 3`
+
+// Pending counts the deletions that are not finished.
+func (s *Store) Pending(ctx context.Context) (int64, error) {
+	var n int64
+	err := s.pool.QueryRow(ctx, countDeletions).Scan(&n)
+	return n, wrap("count deletions", err)
+}

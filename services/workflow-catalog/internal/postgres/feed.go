@@ -1,0 +1,192 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"workflow.uniconnect/services/workflow-catalog/internal/feed"
+	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
+)
+
+// now() is the start of the implicit transaction, which is before the statement's snapshot is taken: what it cannot see was not
+// committed by then. The window comes back also when there are no changes.
+const selectChanges = `
+SELECT f.id, f.pruned_through, greatest(f.pruned_through, (SELECT max(seq) FROM changes)), now(),
+       c.seq, c.tenant, c.workflow_id, c.revision, c.state, c.at, c.active_since, t.time_zone,
+       r.config->>'title', r.config->'trigger', r.config->'dateRange', jsonb_array_length(coalesce(r.config->'steps', '[]')) > 0
+FROM feed f
+LEFT JOIN LATERAL (
+    SELECT seq, tenant, workflow_id, revision, state, at, active_since
+    FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2
+) c ON true
+LEFT JOIN tenants t ON t.tenant = c.tenant
+LEFT JOIN revisions r ON r.tenant = c.tenant AND r.workflow_id = c.workflow_id AND r.revision = c.revision
+ORDER BY c.seq`
+
+// Changes returns up to limit changes after a number, in order. A workflow that is gone by now shows as DELETING in all its changes.
+func (s *Store) Changes(ctx context.Context, after feed.Seq, limit int) (feed.Window, []feed.Change, error) {
+	rows, err := s.pool.Query(ctx, selectChanges, after, limit)
+	if err != nil {
+		return feed.Window{}, nil, wrap("read changes", err)
+	}
+	defer rows.Close()
+	var window feed.Window
+	var changes []feed.Change
+	for rows.Next() {
+		var row changeRow
+		if err := rows.Scan(append([]any{&window.Feed, &window.Floor, &window.Newest, &window.AsOf}, row.targets()...)...); err != nil {
+			return feed.Window{}, nil, wrap("read changes", err)
+		}
+		if row.seq != nil {
+			changes = append(changes, row.change())
+		}
+	}
+	return window, changes, wrap("read changes", rows.Err())
+}
+
+// changeRow is a change as the query has it: every column may be absent.
+type changeRow struct {
+	seq                *feed.Seq
+	tenant, id         *string
+	revision           *int32
+	state              *workflow.State
+	at, activeSince    *time.Time
+	timeZone, title    *string
+	trigger, dateRange json.RawMessage
+	hasSteps           *bool
+}
+
+func (r *changeRow) targets() []any {
+	return []any{
+		&r.seq, &r.tenant, &r.id, &r.revision, &r.state, &r.at, &r.activeSince, &r.timeZone,
+		&r.title, &r.trigger, &r.dateRange, &r.hasSteps,
+	}
+}
+
+func (r *changeRow) change() feed.Change {
+	c := feed.Change{
+		Seq: deref(r.seq), Tenant: workflow.Tenant(deref(r.tenant)), ID: workflow.ID(deref(r.id)), Title: deref(r.title),
+		Revision: deref(r.revision), State: deref(r.state), At: deref(r.at), ActiveSince: deref(r.activeSince),
+		Trigger: r.trigger, DateRange: r.dateRange, HasSteps: deref(r.hasSteps), TimeZone: deref(r.timeZone),
+	}
+	if r.title == nil {
+		c.State = workflow.Deleting
+	}
+	return c
+}
+
+func deref[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}
+
+const selectWindow = `
+SELECT id, pruned_through, greatest(pruned_through, (SELECT max(seq) FROM changes)), now() FROM feed`
+
+const selectActive = `
+SELECT w.tenant, w.id, w.revision, w.state, w.update_time, w.active_since, t.time_zone,
+       w.title, r.config->'trigger', r.config->'dateRange', jsonb_array_length(coalesce(r.config->'steps', '[]')) > 0
+FROM workflows w
+JOIN tenants t ON t.tenant = w.tenant
+JOIN revisions r ON r.tenant = w.tenant AND r.workflow_id = w.id AND r.revision = w.revision
+WHERE w.state = 2 AND (w.tenant, w.id) > ($1, $2::uuid)
+ORDER BY w.tenant, w.id LIMIT $3`
+
+const firstID workflow.ID = "00000000-0000-0000-0000-000000000000"
+
+// Snapshot calls yield with all ACTIVE workflows, in batches of up to limit, as of the newest change of the window that it returns.
+func (s *Store) Snapshot(ctx context.Context, limit int, yield func([]feed.Change) error) (feed.Window, error) {
+	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return feed.Window{}, wrap("begin snapshot", err)
+	}
+	defer endSnapshot(ctx, tx)
+	// The first statement takes the snapshot that all see; now() is before it.
+	var window feed.Window
+	row := tx.QueryRow(ctx, selectWindow)
+	if err := row.Scan(&window.Feed, &window.Floor, &window.Newest, &window.AsOf); err != nil {
+		return feed.Window{}, wrap("read snapshot", err)
+	}
+	last := feed.Change{ID: firstID}
+	for {
+		batch, err := readActive(ctx, tx, last, limit)
+		if err != nil {
+			return feed.Window{}, wrap("read snapshot", err)
+		}
+		if len(batch) > 0 {
+			if err := yield(batch); err != nil {
+				return feed.Window{}, err
+			}
+			last = batch[len(batch)-1]
+		}
+		if len(batch) < limit {
+			return window, nil
+		}
+	}
+}
+
+const endSnapshotTimeout = 2 * time.Second
+
+// endSnapshot ends a transaction that wrote nothing, so that how it ends does not matter.
+func endSnapshot(ctx context.Context, tx pgx.Tx) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endSnapshotTimeout)
+	defer cancel()
+	_ = tx.Rollback(ctx)
+}
+
+func readActive(ctx context.Context, tx pgx.Tx, last feed.Change, limit int) ([]feed.Change, error) {
+	rows, err := tx.Query(ctx, selectActive, last.Tenant, last.ID, limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (feed.Change, error) {
+		var c feed.Change
+		var activeSince *time.Time
+		err := row.Scan(&c.Tenant, &c.ID, &c.Revision, &c.State, &c.At, &activeSince, &c.TimeZone,
+			&c.Title, &c.Trigger, &c.DateRange, &c.HasSteps)
+		c.ActiveSince = deref(activeSince)
+		return c, err
+	})
+}
+
+const pruneChanges = `
+WITH dropped AS (
+    DELETE FROM changes WHERE seq <= (SELECT max(seq) FROM changes WHERE at < now() - make_interval(secs => $1)) RETURNING seq
+)
+UPDATE feed SET pruned_through = greatest(pruned_through, (SELECT max(seq) FROM dropped))`
+
+const pruneRequests = `
+DELETE FROM requests WHERE (tenant, request_id) IN (
+    SELECT tenant, request_id FROM requests WHERE at < now() - make_interval(secs => $1) LIMIT 10000)`
+
+const pruneTombstones = `
+DELETE FROM tombstones WHERE (tenant, workflow_id) IN (
+    SELECT tenant, workflow_id FROM tombstones WHERE at < now() - make_interval(secs => $1) LIMIT 10000)`
+
+// Retention is how long what is kept for a while is kept.
+type Retention struct{ Changes, Requests, Tombstones time.Duration }
+
+// Prune drops what is older than its retention. It may leave some for the next time.
+func (s *Store) Prune(ctx context.Context, keep Retention) error {
+	var errs []error
+	for _, task := range []struct {
+		query string
+		keep  time.Duration
+	}{{pruneChanges, keep.Changes}, {pruneRequests, keep.Requests}, {pruneTombstones, keep.Tombstones}} {
+		if _, err := s.pool.Exec(ctx, task.query, task.keep.Seconds()); err != nil {
+			errs = append(errs, wrap("prune", err))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("drop what is old: %w", err)
+	}
+	return nil
+}

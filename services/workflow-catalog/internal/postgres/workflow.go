@@ -1,0 +1,201 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"workflow.uniconnect/pkg/postgres"
+	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
+)
+
+const titleIndex = "workflows_title"
+
+const selectWorkflow = `
+SELECT w.id, w.state, w.revision, w.version, w.active_since, w.create_time, w.create_user, w.update_time, w.update_user,
+       w.title, w.description, r.config, r.hash
+FROM workflows w
+JOIN revisions r ON r.tenant = w.tenant AND r.workflow_id = w.id AND r.revision = w.revision
+WHERE w.tenant = $1 AND w.id = $2`
+
+// Get returns the workflow at its current revision.
+func (s *Store) Get(ctx context.Context, tenant workflow.Tenant, id workflow.ID) (workflow.Workflow, error) {
+	w, err := readWorkflow(s.pool.QueryRow(ctx, selectWorkflow, tenant, id), tenant)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return workflow.Workflow{}, workflow.ErrNotFound
+	}
+	return w, wrap("get workflow", err)
+}
+
+const selectRevision = `
+SELECT w.id, w.state, r.revision, w.version, w.active_since, w.create_time, w.create_user, r.create_time, r.author,
+       r.config->>'title', coalesce(r.config->>'description', ''), r.config, r.hash
+FROM workflows w
+JOIN revisions r ON r.tenant = w.tenant AND r.workflow_id = w.id
+WHERE w.tenant = $1 AND w.id = $2 AND r.revision = CASE WHEN $3::integer = 0 THEN w.revision ELSE $3 END`
+
+// Revision returns the workflow as a revision has it; its update is the saving of that revision.
+func (s *Store) Revision(ctx context.Context, tenant workflow.Tenant, id workflow.ID, revision int32) (workflow.Workflow, error) {
+	w, err := readWorkflow(s.pool.QueryRow(ctx, selectRevision, tenant, id, revision), tenant)
+	if !errors.Is(err, pgx.ErrNoRows) {
+		return w, wrap("get revision", err)
+	}
+	if _, err := s.Get(ctx, tenant, id); err != nil {
+		return workflow.Workflow{}, err
+	}
+	return workflow.Workflow{}, workflow.ErrRevisionNotFound
+}
+
+// listBytes limits a page beside its number of rows, so that no answer outgrows a message.
+const listBytes = 2 << 20
+
+const selectPage = `
+SELECT w.id, w.state, w.revision, w.version, w.active_since, w.create_time, w.create_user, w.update_time, w.update_user,
+       w.title, w.description, r.config, r.hash, p.found
+FROM (
+    SELECT w.id, w.revision, count(*) OVER () AS found, r.size,
+           sum(r.size) OVER (ORDER BY w.id DESC) AS total
+    FROM (
+        SELECT id, revision FROM workflows
+        WHERE tenant = $1 AND ($2::uuid IS NULL OR id < $2)
+        ORDER BY id DESC LIMIT $3
+    ) w
+    JOIN revisions r ON r.tenant = $1 AND r.workflow_id = w.id AND r.revision = w.revision
+) p
+JOIN workflows w ON w.tenant = $1 AND w.id = p.id
+JOIN revisions r ON r.tenant = $1 AND r.workflow_id = p.id AND r.revision = p.revision
+WHERE p.total - p.size < $4
+ORDER BY p.id DESC`
+
+// List returns a page in descending order of ids.
+func (s *Store) List(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery) (workflow.Page, error) {
+	var before *workflow.ID
+	if query.Before != "" {
+		before = &query.Before
+	}
+	rows, err := s.pool.Query(ctx, selectPage, tenant, before, query.Limit+1, listBytes)
+	if err != nil {
+		return workflow.Page{}, wrap("list workflows", err)
+	}
+	var found int
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (workflow.Workflow, error) {
+		return readWorkflow(row, tenant, &found)
+	})
+	if err != nil {
+		return workflow.Page{}, wrap("list workflows", err)
+	}
+	page := workflow.Page{Workflows: all, More: found > len(all)}
+	if len(all) > query.Limit {
+		page.Workflows, page.More = all[:query.Limit], true
+	}
+	return page, nil
+}
+
+const insertWorkflow = `
+INSERT INTO workflows (tenant, id, title, description, state, revision, version, create_time, create_user, update_time, update_user)
+VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp(), $8, clock_timestamp(), $8)`
+
+// Create adds a workflow with its first revision.
+func (s *Store) Create(ctx context.Context, call workflow.Call, w workflow.Workflow) (workflow.Workflow, error) {
+	err := s.inTx(ctx, "create workflow", func(tx pgx.Tx) error {
+		if err := claimRequest(ctx, tx, call); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, insertWorkflow, w.Tenant, w.ID, w.Config.Title, w.Config.Description, w.State, w.Revision,
+			w.Version, w.CreateUser); err != nil {
+			return err
+		}
+		if err := insertNewRevision(ctx, tx, w, call.Actor); err != nil {
+			return err
+		}
+		return finishChange(ctx, tx, call, nil, &w)
+	})
+	return s.changed(ctx, w, err)
+}
+
+const updateWorkflow = `
+UPDATE workflows
+SET title = $4, description = $5, state = $6, revision = $7, version = version + 1, update_user = $8,
+    active_since = CASE WHEN $6 = 2 THEN active_since END,
+    finalize_at = CASE WHEN $6 = 3 THEN clock_timestamp() END
+WHERE tenant = $1 AND id = $2 AND version = $3 AND state <> 3`
+
+// Change applies a change to the version it was made for.
+func (s *Store) Change(ctx context.Context, call workflow.Call, change workflow.Change) (workflow.Workflow, error) {
+	w := change.Before
+	w.State, w.UpdateUser, w.Version = change.State, call.Actor, w.Version+1
+	if change.Config != nil {
+		w.Config, w.Revision = *change.Config, w.Revision+1
+	}
+	err := s.inTx(ctx, "change workflow", func(tx pgx.Tx) error {
+		if err := claimRequest(ctx, tx, call); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, updateWorkflow, w.Tenant, w.ID, change.Before.Version, w.Config.Title, w.Config.Description,
+			w.State, w.Revision, call.Actor)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return workflow.ErrStale
+		}
+		if change.Config != nil {
+			if err := insertNewRevision(ctx, tx, w, call.Actor); err != nil {
+				return err
+			}
+		}
+		return finishChange(ctx, tx, call, &change.Before, &w)
+	})
+	return s.changed(ctx, w, err)
+}
+
+const insertRevision = `
+INSERT INTO revisions (tenant, workflow_id, revision, config, hash, size, author, create_time)
+VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp())`
+
+func insertNewRevision(ctx context.Context, tx pgx.Tx, w workflow.Workflow, author string) error {
+	_, err := tx.Exec(ctx, insertRevision, w.Tenant, w.ID, w.Revision, w.Config.Document, w.Config.Hash, len(w.Config.Document), author)
+	return err
+}
+
+const selectTitle = `SELECT id FROM workflows WHERE tenant = $1 AND title = $2 AND state <> 3`
+
+// changed finishes a change: a title that is taken is told with its owner, which only a new query can name.
+func (s *Store) changed(ctx context.Context, w workflow.Workflow, err error) (workflow.Workflow, error) {
+	if err == nil {
+		return w, nil
+	}
+	if !postgres.IsUnique(err, titleIndex) {
+		return workflow.Workflow{}, err
+	}
+	var owner workflow.ID
+	lookup := s.pool.QueryRow(ctx, selectTitle, w.Tenant, w.Config.Title).Scan(&owner)
+	if lookup != nil && !errors.Is(lookup, pgx.ErrNoRows) {
+		return workflow.Workflow{}, wrap("find the owner of a title", lookup)
+	}
+	return workflow.Workflow{}, workflow.TitleTaken(owner)
+}
+
+// readWorkflow reads the columns that all queries for workflows share, and more behind them.
+func readWorkflow(row pgx.Row, tenant workflow.Tenant, more ...any) (workflow.Workflow, error) {
+	w := workflow.Workflow{Tenant: tenant}
+	var activeSince *time.Time
+	err := row.Scan(append([]any{
+		&w.ID, &w.State, &w.Revision, &w.Version, &activeSince, &w.CreateTime, &w.CreateUser, &w.UpdateTime, &w.UpdateUser,
+		&w.Config.Title, &w.Config.Description, &w.Config.Document, &w.Config.Hash,
+	}, more...)...)
+	if activeSince != nil {
+		w.ActiveSince = *activeSince
+	}
+	return w, err
+}
+
+func wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return postgres.Classify(fmt.Errorf("%s: %w", what, err))
+}

@@ -1,0 +1,37 @@
+package workflow
+
+import (
+	"strconv"
+
+	"workflow.uniconnect/pkg/fault"
+)
+
+// ErrNotFound answers for a workflow that does not exist, never did, or belongs to another tenant: nobody can tell which.
+var ErrNotFound = fault.NotFound("WORKFLOW_NOT_FOUND", "the workflow does not exist")
+
+// ErrRevisionNotFound answers for a revision that a workflow does not have.
+var ErrRevisionNotFound = fault.NotFound("REVISION_NOT_FOUND", "the revision does not exist")
+
+// ErrRequestIDReused answers when a request id comes back with another request.
+var ErrRequestIDReused = fault.FailedPrecondition("REQUEST_ID_REUSED", "the request id was used before for another request")
+
+// errDeleting answers for a change of a workflow on its way out.
+var errDeleting = fault.FailedPrecondition("WORKFLOW_STATE", "the workflow is being deleted").With("state", "DELETING")
+
+var errConfirm = fault.FailedPrecondition("CONFIRM_MISMATCH", "confirm is not the workflow's title")
+
+// TitleTaken answers for a title that another workflow of the tenant has. The id is left out when that one is gone by now.
+func TitleTaken(existing ID) error {
+	f := fault.AlreadyExists("WORKFLOW_EXISTS", "a workflow with this title exists")
+	if existing != "" {
+		f = f.With("workflow_id", string(existing))
+	}
+	return f
+}
+
+// etagMismatch names what the workflow is at now, so that a client can show the difference.
+func etagMismatch(current Workflow) error {
+	return fault.Aborted("ETAG_MISMATCH", "the workflow changed since it was read").
+		With("revision", strconv.FormatInt(int64(current.Revision), 10)).
+		With("etag", current.ETag())
+}
