@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -43,7 +44,12 @@ type Spec struct {
 	New func(ctx context.Context, deps Deps) (Runner, error)
 	// Migrate brings the service's schema up to date; nil when it has none.
 	Migrate func(ctx context.Context, settings config.Settings) error
+	// Verbs are those of this process alone, by name. They read their own arguments.
+	Verbs map[string]Verb
 }
+
+// Verb is something a process does and is done with.
+type Verb func(ctx context.Context, args, environ []string, stdout io.Writer) error
 
 // Main runs the verb on the command line and returns the exit code.
 func Main(spec Spec) int {
@@ -65,10 +71,17 @@ func run(ctx context.Context, spec Spec, p process) int {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		verb, args = args[0], args[1:]
 	}
+	if own, ok := spec.Verbs[verb]; ok {
+		if err := own(ctx, args, p.environ, p.stdout); err != nil {
+			p.print(p.stderr, fmt.Sprintf("%s: %s: %v\n", spec.Name, verb, err))
+			return exitFailure
+		}
+		return exitOK
+	}
 	settings, err := config.Load(args, p.environ)
 	switch {
 	case errors.Is(err, config.ErrHelp), verb == "help":
-		p.print(p.stdout, usage(spec.Name)+"\n"+config.Help())
+		p.print(p.stdout, usage(spec)+"\n"+config.Help())
 		return exitOK
 	case verb == "version":
 		p.print(p.stdout, spec.Name+" "+Version()+"\n")
@@ -85,7 +98,7 @@ func run(ctx context.Context, spec Spec, p process) int {
 			err = spec.Migrate(ctx, settings)
 		}
 	default:
-		p.print(p.stderr, fmt.Sprintf("%s: unknown verb %q\n%s", spec.Name, verb, usage(spec.Name)))
+		p.print(p.stderr, fmt.Sprintf("%s: unknown verb %q\n%s", spec.Name, verb, usage(spec)))
 		return exitUsage
 	}
 	if err != nil {
@@ -98,8 +111,13 @@ func run(ctx context.Context, spec Spec, p process) int {
 // print writes for a person; when their terminal is gone there is nobody to tell.
 func (p process) print(w io.Writer, text string) { _, _ = io.WriteString(w, text) }
 
-func usage(name string) string {
-	return "Usage: " + name + " [serve | migrate | version] [flags]\n"
+func usage(spec Spec) string {
+	verbs := []string{"serve", "migrate", "version"}
+	for verb := range spec.Verbs {
+		verbs = append(verbs, verb)
+	}
+	slices.Sort(verbs[3:])
+	return "Usage: " + spec.Name + " [" + strings.Join(verbs, " | ") + "] [flags]\n"
 }
 
 // serve builds the process from the inside out, runs it until ctx ends, and takes it apart in reverse.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -55,19 +56,28 @@ func TestRun_verbs(t *testing.T) {
 		Name:    "executor",
 		New:     func(context.Context, Deps) (Runner, error) { return nil, errors.New("no database") },
 		Migrate: func(context.Context, config.Settings) error { migrated = true; return failing },
+		Verbs: map[string]Verb{"greet": func(_ context.Context, args, _ []string, stdout io.Writer) error {
+			if len(args) == 0 {
+				return errors.New("whom")
+			}
+			_, err := io.WriteString(stdout, "hello "+args[0])
+			return err
+		}},
 	}
 	cases := map[string]struct {
 		args           []string
 		code           int
 		stdout, stderr string
 	}{
-		"version":      {[]string{"version"}, 0, "executor ", ""},
-		"help":         {[]string{"--help"}, 0, "--http-addr", ""},
-		"help_verb":    {[]string{"help"}, 0, "Usage: executor [serve | migrate | version]", ""},
-		"unknown_verb": {[]string{"run"}, 2, "", `unknown verb "run"`},
-		"unknown_flag": {[]string{"serve", "--nonsense"}, 2, "", "unknown flag --nonsense"},
-		"migrate":      {[]string{"migrate"}, 1, "", "executor: migrate: schema is locked"},
-		"new_fails":    {nil, 1, "", "executor: serve: start executor: no database"},
+		"version":        {[]string{"version"}, 0, "executor ", ""},
+		"help":           {[]string{"--help"}, 0, "--http-addr", ""},
+		"help_verb":      {[]string{"help"}, 0, "Usage: executor [serve | migrate | version | greet]", ""},
+		"unknown_verb":   {[]string{"run"}, 2, "", `unknown verb "run"`},
+		"own_verb":       {[]string{"greet", "all"}, 0, "hello all", ""},
+		"own_verb_fails": {[]string{"greet"}, 1, "", "executor: greet: whom"},
+		"unknown_flag":   {[]string{"serve", "--nonsense"}, 2, "", "unknown flag --nonsense"},
+		"migrate":        {[]string{"migrate"}, 1, "", "executor: migrate: schema is locked"},
+		"new_fails":      {nil, 1, "", "executor: serve: start executor: no database"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

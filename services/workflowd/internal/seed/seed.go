@@ -1,0 +1,142 @@
+// Package seed gives a development system what a new user needs to see something happen: two tenants with their users, and the
+// workflows of the built-in templates. It does so once; what people change or delete afterwards stays so.
+package seed
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"workflow.uniconnect/pkg/auth"
+	"workflow.uniconnect/pkg/devusers"
+	"workflow.uniconnect/pkg/fault"
+	"workflow.uniconnect/pkg/grpcclient"
+	"workflow.uniconnect/pkg/service"
+	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
+	catalog "workflow.uniconnect/services/workflow-catalog"
+)
+
+//go:embed on_call_ended.json
+var onCallEnded string
+
+const (
+	// owner is the user in whose name the workflows are saved.
+	owner = "owner@acme.test"
+	// retryEvery is how often saving is tried while the services that validate come up.
+	retryEvery = 200 * time.Millisecond
+	tokenTTL   = 10 * time.Minute
+)
+
+// Tenants makes tenants.
+type Tenants interface {
+	EnsureTenant(ctx context.Context, seed catalog.TenantSeed) error
+}
+
+// Seeder puts the seeds in place.
+type Seeder struct {
+	tenants Tenants
+	issuer  *auth.Issuer
+	conn    *grpc.ClientConn
+	sandbox string
+	log     *slog.Logger
+}
+
+// New returns a seeder for a development system.
+func New(deps service.Deps, tenants Tenants) (*Seeder, error) {
+	issuer, err := auth.OpenIssuer(deps.Settings.DataDir)
+	if err != nil {
+		return nil, fmt.Errorf("open the development issuer: %w", err)
+	}
+	s := &Seeder{tenants: tenants, issuer: issuer, sandbox: deps.Settings.SandboxAddr, log: deps.Telemetry.Logger}
+	s.conn, err = grpcclient.Dial(deps.Settings.CatalogAddr, grpcclient.Options{Telemetry: deps.Telemetry, TokenSource: s})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Token makes a token of the owner, so that the seed's calls pass the same gates as a person's.
+func (s *Seeder) Token(context.Context) (string, error) {
+	user, ok := devusers.Find(owner)
+	if !ok {
+		return "", fmt.Errorf("no development user %s", owner)
+	}
+	return s.issuer.Issue(user.Principal(), tokenTTL)
+}
+
+// Run puts the seeds in place and returns.
+func (s *Seeder) Run(ctx context.Context) error {
+	defer func() { _ = s.conn.Close() }()
+	for _, tenant := range tenants() {
+		if err := s.tenants.EnsureTenant(ctx, tenant); err != nil {
+			return fmt.Errorf("tenant %s: %w", tenant.Tenant, err)
+		}
+	}
+	if err := s.saveWorkflow(ctx, "on-call-ended", onCallEnded); err != nil {
+		return err
+	}
+	s.log.InfoContext(ctx, "seeds are in place")
+	return nil
+}
+
+// saveWorkflow saves a template as a workflow. Its request id makes that happen once; a workflow of that title that somebody made is left
+// alone.
+func (s *Seeder) saveWorkflow(ctx context.Context, name, text string) error {
+	var w workflowv1.Workflow
+	if err := protojson.Unmarshal([]byte(strings.ReplaceAll(text, "{{sandbox}}", s.sandbox)), &w); err != nil {
+		return fmt.Errorf("template %s: %w", name, err)
+	}
+	client := workflowv1.NewWorkflowCatalogServiceClient(s.conn)
+	request := &workflowv1.CreateWorkflowRequest{Workflow: &w, RequestId: "seed-" + name}
+	for {
+		_, err := client.CreateWorkflow(ctx, request)
+		switch fault.KindOf(err) {
+		case fault.KindUnavailable, fault.KindDeadlineExceeded:
+		case fault.KindAlreadyExists:
+			return nil
+		default:
+			if err != nil {
+				return fmt.Errorf("save template %s: %w", name, err)
+			}
+			return nil
+		}
+		timer := time.NewTimer(retryEvery)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return errors.Join(ctx.Err(), err)
+		case <-timer.C:
+		}
+	}
+}
+
+// tenants lists the development tenants with their roles and users.
+func tenants() []catalog.TenantSeed {
+	all := []catalog.TenantSeed{
+		{Tenant: "acme", Title: "Acme", TimeZone: "Europe/Berlin"},
+		{Tenant: "globex", Title: "Globex", TimeZone: "America/New_York"},
+	}
+	for i := range all {
+		all[i].Roles = []catalog.RoleSeed{
+			{Title: devusers.RoleBuilder, Permissions: []string{
+				"workflow.view", "workflow.create", "workflow.edit", "workflow.activate", "workflow.run", "workflow.backup",
+				"workflow.restore", "workflow.delete", "execution.view", "execution.cancel", "execution.retry", "connection.view",
+				"connection.manage", "event.publish",
+			}},
+			{Title: devusers.RoleViewer, Permissions: []string{"workflow.view", "execution.view"}},
+		}
+		for _, u := range devusers.All() {
+			if u.Tenant == all[i].Tenant {
+				all[i].Users = append(all[i].Users, catalog.UserSeed{Subject: u.Name, Roles: u.Roles})
+			}
+		}
+	}
+	return all
+}
