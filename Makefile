@@ -11,8 +11,7 @@ PACKAGES = $(addsuffix /...,$(MODULES))
 COMMANDS := ./services/workflowd/cmd/workflowd ./services/workflow-catalog/cmd/workflow-catalog \
 	./services/trigger-scheduler/cmd/trigger-scheduler ./services/executor/cmd/executor ./services/gateway/cmd/gateway \
 	./services/sandbox/cmd/sandbox
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
-LDFLAGS := -s -w -X workflow.uniconnect/pkg/service.version=$(VERSION)
+LDFLAGS := -s -w
 # How many packages are tested at the same time: each may run its own PostgreSQL.
 TEST_PARALLEL ?= 2
 
