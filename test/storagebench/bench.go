@@ -1,0 +1,290 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"golang.org/x/sync/errgroup"
+
+	"workflow.uniconnect/pkg/devpg"
+)
+
+const (
+	tenants    = 20
+	workflows  = 200
+	waiter     = 1000 // owner of rows on their way to being claimable
+	claimer    = 2000
+	claimSize  = 32
+	claimEvery = 20 * time.Millisecond
+)
+
+// bench is one layout in a database of its own.
+type bench struct {
+	layout  layout
+	server  *devpg.Server
+	plan    plan
+	url     string
+	results []result
+	claims  []time.Duration
+}
+
+func (b *bench) prepare(ctx context.Context) error {
+	name := "bench_" + strings.ToLower(b.layout.name)
+	if err := b.server.EnsureDatabase(ctx, name); err != nil {
+		return err
+	}
+	b.url = b.server.URL(name)
+	conn, err := pgx.Connect(ctx, b.url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	statements := append([]string{
+		b.layout.schema,
+		// Ids as those of a UUIDv7 whose clock was a little earlier, in order.
+		fmt.Sprintf(`CREATE TEMP TABLE history AS
+SELECT 'tenant' || (n %% %d) AS tenant,
+  ('01800000-' || lpad(to_hex(n / 65536), 4, '0') || '-7' || lpad(to_hex(n %% 4096), 3, '0') || '-8' || substr(md5(n::text), 1, 3) || '-' || lpad(to_hex(n), 12, '0'))::uuid AS id,
+  md5((n %% %d)::text)::uuid AS workflow_id,
+  '{"call_id":"' || md5(n::text) || '","pad":"' || repeat(md5((n + 1)::text), 17) || '"}' AS body,
+  '{"status":200,"body":"' || repeat(md5((n + 2)::text), 4) || '"}' AS output
+FROM generate_series(1, %d) n`, tenants, workflows, b.plan.history),
+	}, b.layout.history...)
+	statements = append(statements, `DROP TABLE history`, `VACUUM ANALYZE`)
+	for _, sql := range statements {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("%w in: %.300s", err, sql)
+		}
+	}
+	return nil
+}
+
+// measure runs one round without a claimer.
+func (b *bench) measure(ctx context.Context) (result, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.plan.limit)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, b.url)
+	if err != nil {
+		return result{}, err
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, `CHECKPOINT`); err != nil {
+		return result{}, err
+	}
+	before, err := takeSample(ctx, conn, b.server.PID())
+	if err != nil {
+		return result{}, err
+	}
+	if err := b.write(ctx, b.plan.runs); err != nil {
+		return result{}, err
+	}
+	after, err := takeSample(ctx, conn, b.server.PID())
+	if err != nil {
+		return result{}, err
+	}
+	// What a layout leaves for the vacuum to do is part of its cost.
+	if _, err := conn.Exec(ctx, `VACUUM`); err != nil {
+		return result{}, err
+	}
+	vacuumed, err := takeSample(ctx, conn, b.server.PID())
+	if err != nil {
+		return result{}, err
+	}
+	return newResult(before, after, vacuumed, b.rounded(b.plan.runs)), nil
+}
+
+// measureClaims times the claim query among many waiting rows while the
+// writers work.
+func (b *bench) measureClaims(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, b.plan.limit)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, b.url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	for range b.plan.waiting / b.plan.batch {
+		if _, err := b.acceptBatch(ctx, conn, waiter); err != nil {
+			return err
+		}
+	}
+	if _, err := conn.Exec(ctx, b.layout.wait, waiter); err != nil {
+		return err
+	}
+	if _, err := conn.Exec(ctx, `VACUUM ANALYZE`); err != nil {
+		return err
+	}
+	var done atomic.Bool
+	var group errgroup.Group
+	group.Go(func() error {
+		defer done.Store(true)
+		return b.write(ctx, b.plan.runs)
+	})
+	group.Go(func() error { return b.claimUntil(ctx, conn, &done) })
+	return group.Wait()
+}
+
+func (b *bench) claimUntil(ctx context.Context, conn *pgx.Conn, done *atomic.Bool) error {
+	ticker := time.NewTicker(claimEvery)
+	defer ticker.Stop()
+	names := tenantNames()
+	for !done.Load() {
+		begin := time.Now()
+		rows, err := conn.Query(ctx, b.layout.claim, claimSize, claimer)
+		if err != nil {
+			return err
+		}
+		ids, err := pgx.CollectRows(rows, pgx.RowTo[pgtype.UUID])
+		if err != nil {
+			return err
+		}
+		b.claims = append(b.claims, time.Since(begin))
+		if len(ids) != claimSize {
+			return fmt.Errorf("claimed %d rows, want %d", len(ids), claimSize)
+		}
+		if _, err := conn.Exec(ctx, b.layout.unclaim, claimer, ids, names); err != nil {
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (b *bench) rounded(runs int) int {
+	per := b.plan.writers * b.plan.batch
+	return (runs + per - 1) / per * per
+}
+
+func (b *bench) write(ctx context.Context, runs int) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for w := range b.plan.writers {
+		group.Go(func() error {
+			conn, err := pgx.Connect(ctx, b.url)
+			if err != nil {
+				return err
+			}
+			defer conn.Close(ctx)
+			for range b.rounded(runs) / (b.plan.writers * b.plan.batch) {
+				if err := b.acceptAndFinish(ctx, conn, w+1); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// batch is the arrays of one accept.
+type batch struct {
+	tenants   []string
+	ids       []pgtype.UUID
+	workflows []pgtype.UUID
+	keys      []pgtype.UUID
+	bodies    []string
+}
+
+func (b *bench) acceptBatch(ctx context.Context, conn *pgx.Conn, owner int) (*batch, error) {
+	in, err := newBatch(b.plan.batch)
+	if err != nil {
+		return nil, err
+	}
+	tag, err := conn.Exec(ctx, b.layout.accept, in.tenants, in.ids, in.workflows, in.keys, in.bodies, owner)
+	if err != nil {
+		return nil, fmt.Errorf("accept: %w", err)
+	}
+	if got := tag.RowsAffected(); got != int64(b.plan.batch) {
+		return nil, fmt.Errorf("accepted %d of %d", got, b.plan.batch)
+	}
+	return in, nil
+}
+
+func (b *bench) acceptAndFinish(ctx context.Context, conn *pgx.Conn, owner int) error {
+	in, err := b.acceptBatch(ctx, conn, owner)
+	if err != nil {
+		return err
+	}
+	epochs := make([]int32, b.plan.batch)
+	outputs := make([]string, b.plan.batch)
+	low, high := in.ids[0], in.ids[0]
+	for i := range epochs {
+		epochs[i] = 1
+		outputs[i] = fmt.Sprintf(`{"status":200,"body":%q}`, randomHex(128))
+		if slices.Compare(in.ids[i].Bytes[:], low.Bytes[:]) < 0 {
+			low = in.ids[i]
+		}
+		if slices.Compare(in.ids[i].Bytes[:], high.Bytes[:]) > 0 {
+			high = in.ids[i]
+		}
+	}
+	rows, err := conn.Query(ctx, b.layout.finish, in.tenants, in.ids, epochs, outputs, low, high, owner)
+	if err != nil {
+		return fmt.Errorf("finish: %w", err)
+	}
+	ours, err := pgx.CollectRows(rows, pgx.RowTo[pgtype.UUID])
+	if err != nil {
+		return fmt.Errorf("finish: %w", err)
+	}
+	if len(ours) != b.plan.batch {
+		return fmt.Errorf("finished %d of %d", len(ours), b.plan.batch)
+	}
+	return nil
+}
+
+func newBatch(n int) (*batch, error) {
+	in := &batch{}
+	for range n {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return nil, err
+		}
+		// The partitions of this comparison end with the year 2500 or so.
+		in.tenants = append(in.tenants, fmt.Sprintf("tenant%d", rand.IntN(tenants)))
+		in.ids = append(in.ids, pgtype.UUID{Bytes: id, Valid: true})
+		in.workflows = append(in.workflows, workflowID(rand.IntN(workflows)))
+		in.keys = append(in.keys, pgtype.UUID{Bytes: uuid.New(), Valid: true})
+		in.bodies = append(in.bodies, `{"call_id":"`+randomHex(32)+`","pad":"`+randomHex(544)+`"}`)
+	}
+	return in, nil
+}
+
+func workflowID(n int) pgtype.UUID {
+	var id [16]byte
+	for i := range id {
+		id[i] = byte(n*31 + i*7)
+	}
+	return pgtype.UUID{Bytes: id, Valid: true}
+}
+
+func tenantNames() []string {
+	var names []string
+	for i := range tenants {
+		names = append(names, fmt.Sprintf("tenant%d", i))
+	}
+	return names
+}
+
+func randomHex(n int) string {
+	const digits = "0123456789abcdef"
+	text := make([]byte, n)
+	for i := 0; i < n; i += 16 {
+		bits := rand.Uint64()
+		for j := i; j < min(i+16, n); j++ {
+			text[j] = digits[bits&15]
+			bits >>= 4
+		}
+	}
+	return string(text)
+}
