@@ -90,6 +90,6 @@ type ClaimRequest struct {
 	TenantLimit int
 	// Used holds the slots of each tenant that has any.
 	Used map[string]int
-	// OthersWait says that more than one tenant waits for slots in memory, so that the limit applies whatever the table holds.
-	OthersWait bool
+	// Waiting names the tenants that wait for slots in memory: while others than a tenant wait, here or in the table, the limit applies.
+	Waiting []string
 }

@@ -29,7 +29,7 @@ WITH RECURSIVE tenant (tenant) AS (
 		AND EXISTS (SELECT 1 FROM live l WHERE l.owner IS NULL AND l.tenant = t.tenant AND l.wake_at <= now())
 ), share AS MATERIALIZED (
 	SELECT h.tenant, least(ceil($4::int4::numeric / count(*) OVER ())::int4,
-		CASE WHEN count(*) OVER () > 1 OR $6 THEN greatest($5::int4 - h.used, 0) ELSE $4 END) AS slots
+		CASE WHEN count(*) OVER () > 1 OR EXISTS (SELECT 1 FROM unnest($6::text[]) AS w (tenant) WHERE w.tenant <> h.tenant) THEN greatest($5::int4 - h.used, 0) ELSE $4 END) AS slots
 	FROM hungry h
 ), due AS MATERIALIZED (
 	SELECT d.tenant, d.id
@@ -71,7 +71,8 @@ FROM tenant t CROSS JOIN LATERAL (
 ) n
 WHERE t.tenant IS NOT NULL`
 
-// Claim takes due executions for the owner and returns them with their journals.
+// Claim takes due executions for the owner and returns them with their journals. With an error it returns those that may belong to the
+// owner all the same, since the outcome of a commit can stay unknown: the caller hands them back.
 func (s *Store) Claim(ctx context.Context, owner execution.OwnerID, request execution.ClaimRequest) ([]execution.Claimed, error) {
 	tenants := make([]string, 0, len(request.Used))
 	used := make([]int32, 0, len(request.Used))
@@ -79,16 +80,20 @@ func (s *Store) Claim(ctx context.Context, owner execution.OwnerID, request exec
 		tenants = append(tenants, tenant)
 		used = append(used, int32(n))
 	}
-	rows, err := s.pool.Query(ctx, claimSQL, [16]byte(owner), tenants, used, request.Limit, request.TenantLimit, request.OthersWait)
+	var claimed []execution.Claimed
+	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, claimSQL, [16]byte(owner), tenants, used, request.Limit, request.TenantLimit, request.Waiting)
+		if err != nil {
+			return err
+		}
+		claimed, err = pgx.CollectRows(rows, scanClaimed)
+		return err
+	})
 	if err != nil {
-		return nil, postgres.Classify(fmt.Errorf("claim: %w", err))
-	}
-	claimed, err := pgx.CollectRows(rows, scanClaimed)
-	if err != nil {
-		return nil, postgres.Classify(fmt.Errorf("claim: %w", err))
+		return claimed, postgres.Classify(fmt.Errorf("claim: %w", err))
 	}
 	if err := s.readJournals(ctx, claimed); err != nil {
-		return nil, err
+		return claimed, err
 	}
 	return claimed, nil
 }

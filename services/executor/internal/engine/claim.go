@@ -1,0 +1,145 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"workflow.uniconnect/services/executor/internal/execution"
+)
+
+const (
+	// pollInterval is how long a row can be claimable without anybody looking, when the process that wrote it is gone.
+	pollInterval = time.Second
+	maxClaim     = 256
+	claimTimeout = 5 * time.Second
+	// backlogPause lets slots gather, so that a backlog is claimed in batches rather than row by row.
+	backlogPause = 10 * time.Millisecond
+)
+
+// claimer takes due rows. It looks when something may have become due: at the nearest wake time it knows of, when slots come free while
+// rows are left, when rows were written without an owner, and at least once a second.
+type claimer struct {
+	e      *Engine
+	signal chan struct{} // never closed; holds at most one signal
+
+	mu   sync.Mutex
+	next time.Time // when to look again, unless signalled
+}
+
+func newClaimer(e *Engine) *claimer {
+	c := &claimer{e: e, signal: make(chan struct{}, 1)}
+	e.slots.onFree = c.onFree
+	return c
+}
+
+// wake makes the claimer look at once.
+func (c *claimer) wake() { c.wakeAt(time.Time{}) }
+
+// wakeAt makes the claimer look at an instant, or earlier.
+func (c *claimer) wakeAt(at time.Time) {
+	c.mu.Lock()
+	earlier := at.Before(c.next)
+	if earlier {
+		c.next = at
+	}
+	c.mu.Unlock()
+	if earlier {
+		select {
+		case c.signal <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// onFree is called whenever a slot comes back.
+func (c *claimer) onFree(free int, backlog bool) {
+	c.e.accepter.wake()
+	if backlog && free >= max(c.e.slots.total/8, 1) {
+		c.wake()
+	}
+}
+
+func (c *claimer) run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.signal:
+			c.mu.Lock()
+			wait := time.Until(c.next)
+			c.mu.Unlock()
+			timer.Reset(max(wait, 0))
+			continue
+		case <-timer.C:
+		}
+		c.mu.Lock()
+		c.next = time.Now().Add(pollInterval)
+		c.mu.Unlock()
+		c.wakeAt(time.Now().Add(c.claimAll(ctx)))
+		c.mu.Lock()
+		wait := time.Until(c.next)
+		c.mu.Unlock()
+		timer.Reset(max(wait, 0))
+	}
+}
+
+// claimAll claims until nothing more is due or no slot is free, and returns when to look again.
+func (c *claimer) claimAll(ctx context.Context) time.Duration {
+	t := c.e.tenure.Load()
+	if t == nil || t.lost() {
+		return pollInterval
+	}
+	for ctx.Err() == nil {
+		g := c.e.slots.grantClaim(maxClaim)
+		if g.count == 0 {
+			c.e.slots.setBacklog(true)
+			return backlogPause
+		}
+		n, err := c.claim(ctx, t, g)
+		if err != nil {
+			c.e.unavailable(ctx, "claim executions", err)
+			return pollInterval
+		}
+		if n == 0 {
+			break
+		}
+	}
+	attempt, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
+	next, err := c.e.cfg.Store.NextWake(attempt, pollInterval)
+	if err != nil {
+		c.e.unavailable(ctx, "read next wake time", err)
+		return pollInterval
+	}
+	// Due and yet not claimed: its tenant has all it may hold, or another process is at it.
+	c.e.slots.setBacklog(next <= 0)
+	return max(next, backlogPause)
+}
+
+func (c *claimer) claim(ctx context.Context, t *tenure, g grant) (int, error) {
+	attempt, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
+	claimed, err := c.e.cfg.Store.Claim(attempt, t.id, g.request(c.e.slots.tenantLimit()))
+	tenants := make([]string, len(claimed))
+	for i := range claimed {
+		tenants[i] = claimed[i].Tenant
+	}
+	c.e.slots.settleClaim(g, tenants)
+	if err != nil {
+		// What was claimed before it went wrong would otherwise stay with this process for as long as its lease.
+		for i := range claimed {
+			x := &executing{e: c.e, t: t, c: &claimed[i]}
+			c.e.running.Add(1)
+			x.finish(execution.Record{Release: true})
+		}
+		return 0, err
+	}
+	c.e.metrics.claimed(ctx, len(claimed))
+	for i := range claimed {
+		c.e.launch(t, &claimed[i])
+	}
+	return len(claimed), nil
+}
