@@ -244,7 +244,9 @@ func TestGateway_errors_of_services(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			w.fake.get = func(context.Context, *workflowv1.GetWorkflowRequest) (*workflowv1.GetWorkflowResponse, error) { return nil, tt.err }
+			w.fake.get = func(context.Context, *workflowv1.GetWorkflowRequest) (*workflowv1.GetWorkflowResponse, error) {
+				return nil, tt.err
+			}
 			got := w.do(t, "GET", workflow, "")
 			p := got.problem(t)
 			if got.code != tt.code || p.Status != tt.status || !strings.Contains(p.Message, tt.text) {

@@ -34,6 +34,8 @@ func (e *Edge) newMux(ctx context.Context, catalog, scheduler, executor *conn) (
 		runtime.WithOutgoingTrailerMatcher(none),
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithDisablePathLengthFallback(),
+		// An encoded slash stays one: it cannot make a path of another form.
+		runtime.WithUnescapingMode(runtime.UnescapingModeAllExceptReserved),
 		runtime.WithErrorHandler(handleError),
 		runtime.WithStreamErrorHandler(func(_ context.Context, err error) *status.Status { return status.Convert(grpcfault.ToStatus(err)) }),
 		runtime.WithRoutingErrorHandler(e.handleRoutingError),
