@@ -2,10 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -26,22 +27,31 @@ const (
 	claimEvery = 20 * time.Millisecond
 )
 
-// bench is one layout in a database of its own.
+// bench is one layout in a cluster of its own.
 type bench struct {
 	layout  layout
-	server  *devpg.Server
 	plan    plan
+	server  *devpg.Server // nil between the rounds
 	url     string
 	results []result
-	claims  []time.Duration
+	claims  claims
+}
+
+func (b *bench) withServer(ctx context.Context, fn func(context.Context) error) error {
+	server, err := devpg.Start(ctx, devpg.Options{DataDir: filepath.Join(b.plan.dir, b.layout.name)})
+	if err != nil {
+		return err
+	}
+	b.server, b.url = server, server.URL("postgres")
+	limited, cancel := context.WithTimeout(ctx, b.plan.limit)
+	defer cancel()
+	err = fn(limited)
+	stopCtx, cancelStop := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancelStop()
+	return errors.Join(err, server.Stop(stopCtx))
 }
 
 func (b *bench) prepare(ctx context.Context) error {
-	name := "bench_" + strings.ToLower(b.layout.name)
-	if err := b.server.EnsureDatabase(ctx, name); err != nil {
-		return err
-	}
-	b.url = b.server.URL(name)
 	conn, err := pgx.Connect(ctx, b.url)
 	if err != nil {
 		return err
@@ -68,49 +78,70 @@ FROM generate_series(1, %d) n`, tenants, workflows, b.plan.history),
 }
 
 // measure runs one round without a claimer.
-func (b *bench) measure(ctx context.Context) (result, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.plan.limit)
-	defer cancel()
+func (b *bench) measure(ctx context.Context) (fmt.Stringer, error) {
 	conn, err := pgx.Connect(ctx, b.url)
 	if err != nil {
-		return result{}, err
+		return nil, err
 	}
 	defer conn.Close(ctx)
+	if err := b.write(ctx, b.plan.warmUp); err != nil {
+		return nil, err
+	}
 	if _, err := conn.Exec(ctx, `CHECKPOINT`); err != nil {
-		return result{}, err
+		return nil, err
 	}
-	before, err := takeSample(ctx, conn, b.server.PID())
-	if err != nil {
-		return result{}, err
+	var samples [3]sample
+	steps := []func() error{
+		func() error { return nil },
+		func() error { return b.write(ctx, b.plan.runs) },
+		// What a layout leaves for the vacuum to do is part of its cost.
+		func() error { _, err := conn.Exec(ctx, `VACUUM`); return err },
 	}
-	if err := b.write(ctx, b.plan.runs); err != nil {
-		return result{}, err
+	for i, step := range steps {
+		if err := step(); err != nil {
+			return nil, err
+		}
+		if samples[i], err = takeSample(ctx, conn, b.server.PID()); err != nil {
+			return nil, err
+		}
 	}
-	after, err := takeSample(ctx, conn, b.server.PID())
-	if err != nil {
-		return result{}, err
-	}
-	// What a layout leaves for the vacuum to do is part of its cost.
-	if _, err := conn.Exec(ctx, `VACUUM`); err != nil {
-		return result{}, err
-	}
-	vacuumed, err := takeSample(ctx, conn, b.server.PID())
-	if err != nil {
-		return result{}, err
-	}
-	return newResult(before, after, vacuumed, b.rounded(b.plan.runs)), nil
+	r := newResult(samples, b.rounded(b.plan.runs))
+	b.results = append(b.results, r)
+	return r, nil
 }
 
 // measureClaims times the claim query among many waiting rows while the
 // writers work.
-func (b *bench) measureClaims(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, b.plan.limit)
-	defer cancel()
+func (b *bench) measureClaims(ctx context.Context) (fmt.Stringer, error) {
 	conn, err := pgx.Connect(ctx, b.url)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer conn.Close(ctx)
+	if len(b.claims) == 0 {
+		if err := b.fillWaiting(ctx, conn); err != nil {
+			return nil, err
+		}
+	}
+	var done atomic.Bool
+	var group errgroup.Group
+	group.Go(func() error {
+		defer done.Store(true)
+		return b.write(ctx, b.plan.runs)
+	})
+	var round claims
+	group.Go(func() (err error) {
+		round, err = b.claimUntil(ctx, conn, &done)
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	b.claims = append(b.claims, round...)
+	return round, nil
+}
+
+func (b *bench) fillWaiting(ctx context.Context, conn *pgx.Conn) error {
 	for range b.plan.waiting / b.plan.batch {
 		if _, err := b.acceptBatch(ctx, conn, waiter); err != nil {
 			return err
@@ -119,47 +150,39 @@ func (b *bench) measureClaims(ctx context.Context) error {
 	if _, err := conn.Exec(ctx, b.layout.wait, waiter); err != nil {
 		return err
 	}
-	if _, err := conn.Exec(ctx, `VACUUM ANALYZE`); err != nil {
-		return err
-	}
-	var done atomic.Bool
-	var group errgroup.Group
-	group.Go(func() error {
-		defer done.Store(true)
-		return b.write(ctx, b.plan.runs)
-	})
-	group.Go(func() error { return b.claimUntil(ctx, conn, &done) })
-	return group.Wait()
+	_, err := conn.Exec(ctx, `VACUUM ANALYZE`)
+	return err
 }
 
-func (b *bench) claimUntil(ctx context.Context, conn *pgx.Conn, done *atomic.Bool) error {
+func (b *bench) claimUntil(ctx context.Context, conn *pgx.Conn, done *atomic.Bool) (claims, error) {
 	ticker := time.NewTicker(claimEvery)
 	defer ticker.Stop()
 	names := tenantNames()
+	var times claims
 	for !done.Load() {
 		begin := time.Now()
 		rows, err := conn.Query(ctx, b.layout.claim, claimSize, claimer)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		ids, err := pgx.CollectRows(rows, pgx.RowTo[pgtype.UUID])
 		if err != nil {
-			return err
+			return nil, err
 		}
-		b.claims = append(b.claims, time.Since(begin))
+		times = append(times, time.Since(begin))
 		if len(ids) != claimSize {
-			return fmt.Errorf("claimed %d rows, want %d", len(ids), claimSize)
+			return nil, fmt.Errorf("claimed %d rows, want %d", len(ids), claimSize)
 		}
 		if _, err := conn.Exec(ctx, b.layout.unclaim, claimer, ids, names); err != nil {
-			return err
+			return nil, err
 		}
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
-	return nil
+	return times, nil
 }
 
 func (b *bench) rounded(runs int) int {
@@ -250,7 +273,6 @@ func newBatch(n int) (*batch, error) {
 		if err != nil {
 			return nil, err
 		}
-		// The partitions of this comparison end with the year 2500 or so.
 		in.tenants = append(in.tenants, fmt.Sprintf("tenant%d", rand.IntN(tenants)))
 		in.ids = append(in.ids, pgtype.UUID{Bytes: id, Valid: true})
 		in.workflows = append(in.workflows, workflowID(rand.IntN(workflows)))

@@ -14,8 +14,6 @@ import (
 	"os/signal"
 	"strings"
 	"time"
-
-	"workflow.uniconnect/pkg/devpg"
 )
 
 // plan is the size of the comparison.
@@ -28,6 +26,7 @@ type plan struct {
 	batch   int
 	writers int
 	rounds  int
+	warmUp  int
 	limit   time.Duration
 }
 
@@ -41,6 +40,7 @@ func main() {
 	flag.IntVar(&p.batch, "batch", 256, "executions per statement")
 	flag.IntVar(&p.writers, "writers", 3, "connections that write at once")
 	flag.IntVar(&p.rounds, "rounds", 3, "rounds per layout; the median is printed")
+	flag.IntVar(&p.warmUp, "warm-up", 10_000, "executions before the measurement of a round")
 	flag.DurationVar(&p.limit, "limit", 2*time.Minute, "longest time for one round")
 	flag.Parse()
 
@@ -57,61 +57,57 @@ func run(ctx context.Context, p plan) (err error) {
 			return err
 		}
 		defer os.RemoveAll(p.dir)
-	}
-	server, err := devpg.Start(ctx, devpg.Options{DataDir: p.dir})
-	if err != nil {
-		return err
-	}
-	defer func() {
-		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		if stopErr := server.Stop(stopCtx); err == nil {
-			err = stopErr
+		if err := os.Chmod(p.dir, 0o755); err != nil {
+			return err
 		}
-	}()
-	benches, err := prepareAll(ctx, server, p)
-	if err != nil {
-		return err
 	}
-	return measureAll(ctx, benches, p)
-}
-
-func prepareAll(ctx context.Context, server *devpg.Server, p plan) ([]*bench, error) {
 	var benches []*bench
-	for _, name := range strings.Split(p.layouts, ",") {
+	for name := range strings.SplitSeq(p.layouts, ",") {
 		l, ok := layoutNamed(name)
 		if !ok {
-			return nil, fmt.Errorf("there is no layout %q", name)
+			return fmt.Errorf("there is no layout %q", name)
 		}
-		b := &bench{layout: l, server: server, plan: p}
-		begin := time.Now()
-		if err := b.prepare(ctx); err != nil {
-			return nil, fmt.Errorf("prepare layout %s: %w", name, err)
-		}
-		log.Printf("%s: %d finished executions stored in %v", name, p.history, time.Since(begin).Round(time.Second))
-		benches = append(benches, b)
+		benches = append(benches, &bench{layout: l, plan: p})
 	}
-	return benches, nil
+	for _, b := range benches {
+		begin := time.Now()
+		if err := b.withServer(ctx, b.prepare); err != nil {
+			return fmt.Errorf("prepare layout %s: %w", b.layout.name, err)
+		}
+		log.Printf("%-6s %d finished executions stored in %v", b.layout.name, p.history, time.Since(begin).Round(time.Second))
+	}
+	if err := measureAll(ctx, benches, p); err != nil {
+		return err
+	}
+	printTable(os.Stdout, benches)
+	return nil
 }
 
 // measureAll goes round by round through all layouts, so that a change of the
-// machine's other load meets them all.
+// machine's other load meets them all. One server is up at a time: the
+// autovacuum of another layout would count for the one that is measured.
 func measureAll(ctx context.Context, benches []*bench, p plan) error {
-	for round := range p.rounds {
-		for _, b := range benches {
-			r, err := b.measure(ctx)
-			if err != nil {
-				return fmt.Errorf("layout %s: %w", b.layout.name, err)
+	for _, phase := range []struct {
+		name    string
+		measure func(*bench, context.Context) (fmt.Stringer, error)
+	}{
+		{"run", (*bench).measure},
+		{"claim", (*bench).measureClaims},
+	} {
+		for round := range p.rounds {
+			for _, b := range benches {
+				err := b.withServer(ctx, func(ctx context.Context) error {
+					r, err := phase.measure(b, ctx)
+					if err == nil {
+						log.Printf("%s %d %-6s %v", phase.name, round+1, b.layout.name, r)
+					}
+					return err
+				})
+				if err != nil {
+					return fmt.Errorf("layout %s: %w", b.layout.name, err)
+				}
 			}
-			b.results = append(b.results, r)
-			log.Printf("round %d %-6s %v", round+1, b.layout.name, r)
 		}
 	}
-	for _, b := range benches {
-		if err := b.measureClaims(ctx); err != nil {
-			return fmt.Errorf("layout %s: claims: %w", b.layout.name, err)
-		}
-	}
-	printTable(os.Stdout, benches)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +24,7 @@ type sample struct {
 	at        time.Time
 	serverCPU time.Duration
 	clientCPU time.Duration
+	busy      time.Duration // of the whole machine
 	walBytes  int64
 	walImages int64
 	updates   int64
@@ -39,6 +41,9 @@ func takeSample(ctx context.Context, conn *pgx.Conn, postmaster int) (sample, er
 	s.clientCPU = time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 	var err error
 	if s.serverCPU, err = serverCPU(postmaster); err != nil {
+		return s, err
+	}
+	if s.busy, err = machineCPU(); err != nil {
 		return s, err
 	}
 	// Writers have disconnected by now, which makes their counters visible.
@@ -86,6 +91,40 @@ func serverCPU(postmaster int) (time.Duration, error) {
 	return time.Duration(ticks) * time.Second / ticksPerSecond, nil
 }
 
+// machineCPU is the time that all processors spent on anything.
+func machineCPU() (time.Duration, error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	var ticks int64
+	for i, field := range strings.Fields(first) {
+		if i == 0 || i == 4 || i == 5 || i > 8 {
+			continue // the name, idle, waiting for the disk, and what is counted twice
+		}
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * time.Second / ticksPerSecond, nil
+}
+
+// claims are the times that claim queries took.
+type claims []time.Duration
+
+func (c claims) quantile(q float64) float64 {
+	sorted := slices.Sorted(slices.Values(c))
+	return float64(sorted[int(q*float64(len(sorted)-1))].Microseconds()) / 1000
+}
+
+// String sums up for the log.
+func (c claims) String() string {
+	return fmt.Sprintf("%d claims, p50 %.2f ms, p99 %.2f ms", len(c), c.quantile(0.5), c.quantile(0.99))
+}
+
 // result is one round, per execution where that makes sense.
 type result struct {
 	perSecond float64
@@ -96,20 +135,25 @@ type result struct {
 	walImages float64 // bytes of full-page images
 	hot       float64 // share of updates
 	disk      float64 // bytes the database grew
+	others    float64 // share of the machine that went to other programs
 }
 
-func newResult(before, after, vacuumed sample, runs int) result {
+func newResult(samples [3]sample, runs int) result {
+	before, after, vacuumed := samples[0], samples[1], samples[2]
 	n := float64(runs)
+	took := after.at.Sub(before.at)
+	ours := after.serverCPU - before.serverCPU + after.clientCPU - before.clientCPU
 	const page = 8192
 	images := float64(after.walImages-before.walImages) * page
 	r := result{
-		perSecond: n / after.at.Sub(before.at).Seconds(),
+		perSecond: n / took.Seconds(),
 		serverCPU: float64((after.serverCPU - before.serverCPU).Microseconds()) / n,
 		vacuumCPU: float64((vacuumed.serverCPU - after.serverCPU).Microseconds()) / n,
 		clientCPU: float64((after.clientCPU - before.clientCPU).Microseconds()) / n,
 		walBytes:  (float64(after.walBytes-before.walBytes) - images) / n,
 		walImages: images / n,
 		disk:      float64(after.size-before.size) / n,
+		others:    float64(after.busy-before.busy-ours) / float64(took) / float64(runtime.NumCPU()),
 	}
 	if updates := after.updates - before.updates; updates > 0 {
 		r.hot = float64(after.hot-before.hot) / float64(updates)
@@ -118,13 +162,13 @@ func newResult(before, after, vacuumed sample, runs int) result {
 }
 
 func (r result) String() string {
-	return fmt.Sprintf("%.0f/s, PG %.1f µs, vacuum %.1f µs, client %.1f µs, WAL %.0f + images %.0f B, HOT %.0f %%, disk %.0f B",
-		r.perSecond, r.serverCPU, r.vacuumCPU, r.clientCPU, r.walBytes, r.walImages, 100*r.hot, r.disk)
+	return fmt.Sprintf("%.0f/s, PG %.1f µs, vacuum %.1f µs, client %.1f µs, WAL %.0f + images %.0f B, HOT %.0f %%, disk %.0f B; other programs %.0f %%",
+		r.perSecond, r.serverCPU, r.vacuumCPU, r.clientCPU, r.walBytes, r.walImages, 100*r.hot, r.disk, 100*r.others)
 }
 
 func printTable(w io.Writer, benches []*bench) {
 	t := tabwriter.NewWriter(w, 0, 0, 1, ' ', tabwriter.AlignRight|tabwriter.Debug)
-	fmt.Fprintln(t, "layout\truns/s\tPG µs\tvacuum µs\tclient µs\tWAL B\timages B\tHOT %\tdisk B\tclaim p50 ms\tp99 ms\t")
+	fmt.Fprintln(t, "layout\truns/s\tPG µs\tvacuum µs\tclient µs\tWAL B\timages B\tHOT %\tdisk B\tothers %\tclaim p50 ms\tp99 ms\t")
 	for _, b := range benches {
 		median := func(value func(result) float64) float64 {
 			var values []float64
@@ -134,16 +178,13 @@ func printTable(w io.Writer, benches []*bench) {
 			slices.Sort(values)
 			return values[len(values)/2]
 		}
-		slices.Sort(b.claims)
-		quantile := func(q float64) float64 {
-			return float64(b.claims[int(q*float64(len(b.claims)-1))].Microseconds()) / 1000
-		}
-		fmt.Fprintf(t, "%s\t%.0f\t%.1f\t%.1f\t%.1f\t%.0f\t%.0f\t%.0f\t%.0f\t%.2f\t%.2f\t\n", b.layout.name,
+		fmt.Fprintf(t, "%s\t%.0f\t%.1f\t%.1f\t%.1f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.2f\t%.2f\t\n", b.layout.name,
 			median(func(r result) float64 { return r.perSecond }), median(func(r result) float64 { return r.serverCPU }),
 			median(func(r result) float64 { return r.vacuumCPU }), median(func(r result) float64 { return r.clientCPU }),
 			median(func(r result) float64 { return r.walBytes }), median(func(r result) float64 { return r.walImages }),
 			100*median(func(r result) float64 { return r.hot }), median(func(r result) float64 { return r.disk }),
-			quantile(0.5), quantile(0.99))
+			100*median(func(r result) float64 { return r.others }),
+			b.claims.quantile(0.5), b.claims.quantile(0.99))
 	}
 	_ = t.Flush() // a closed standard output is the reader's choice
 }
