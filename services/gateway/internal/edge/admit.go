@@ -38,8 +38,8 @@ func (e *Edge) admit(next runtime.HandlerFunc) runtime.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request, pathParams map[string]string) {
 		c := callFrom(r.Context())
 		b, ok := e.bindingOf(r)
-		if !ok {
-			writeError(w, r, errUnknownRoute)
+		if !ok || !b.matches(r.URL.EscapedPath()) {
+			e.noRoute(w, r)
 			return
 		}
 		c.binding, c.route = b, b.template

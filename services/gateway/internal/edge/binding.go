@@ -150,7 +150,8 @@ func (b *binding) matches(path string) bool {
 		}
 	}
 	want, got := strings.Split(template, "/"), strings.Split(path, "/")
-	if len(want) != len(got) {
+	// Ids have no colon: what follows one is a verb, and another verb is another route.
+	if len(want) != len(got) || strings.Contains(got[len(got)-1], ":") {
 		return false
 	}
 	for i := range want {

@@ -111,18 +111,23 @@ func misfit(text string, c *call) *fault.Error {
 	return fault.Invalid(fault.Violation{Field: strictjson.PathAt(c.body, line, column), Description: "the value does not fit the field"})
 }
 
-func (e *Edge) handleRoutingError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
-	if code == http.StatusMethodNotAllowed {
+func (e *Edge) handleRoutingError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, _ int) {
+	e.noRoute(w, r)
+}
+
+// noRoute answers for a path that the contract does not have, or not with this method.
+func (e *Edge) noRoute(w http.ResponseWriter, r *http.Request) {
+	methods := e.allowed(r.URL.EscapedPath())
+	switch {
+	case len(methods) == 0:
+		writeError(w, r, errUnknownRoute)
+	case isForm(r.Header):
 		// A form with a method in a header is how browsers' forms ask for what they cannot; it is refused for what it is.
-		if isForm(r.Header) {
-			writeError(w, r, errForm)
-			return
-		}
-		w.Header().Set("Allow", strings.Join(e.allowed(r.URL.EscapedPath()), ", "))
+		writeError(w, r, errForm)
+	default:
+		w.Header().Set("Allow", strings.Join(methods, ", "))
 		writeError(w, r, errMethodNotAllowed)
-		return
 	}
-	writeError(w, r, errUnknownRoute)
 }
 
 // setETag gives an answer that is one versioned resource the header for it.
