@@ -12,10 +12,14 @@ import (
 )
 
 const (
-	eventType  = "call.ended"
-	otherType  = "lead.updated"
-	bodyBytes  = 480
-	eventQueue = "queue-0" // what the matching workflow's filter wants
+	eventType = "call.ended"
+	otherType = "lead.updated"
+	bodyBytes = 480
+	// typicalNumber is the number for which the POST has exactly bodyBytes bytes.
+	typicalNumber = 50000
+	// notePadding fills the event's data so that the reference loop's POST has bodyBytes bytes for typicalNumber.
+	notePadding = 75
+	eventQueue  = "queue-0" // what the matching workflow's filter wants
 )
 
 type object = map[string]any
@@ -45,32 +49,35 @@ func workflows(total, sharing int, filters, target string) ([]object, error) {
 			"title":   fmt.Sprintf("Bench %04d", i),
 			"trigger": object{"event": trigger},
 			"steps": []object{{"id": "post", "action": object{"type": "http.request", "params": object{
-				"method": "POST", "url": target, "body": postBody("${event.id}", "${event.data.call_id}", bodyBytes-len(triggerID(10000))),
+				"method": "POST", "url": target, "body": postBody("${event.id}", "${event.data.call_id}", bodyBytes),
 			}}}},
 		})
 	}
 	return all, nil
 }
 
-// postBody is what the target gets. The texts that are filled in later are counted as if they were empty.
+// postBody is what the target gets: size bytes once the texts are filled in.
 func postBody(id, call string, size int) object {
-	body := object{"call": call, "id": id, "note": "", "queue": eventQueue}
-	text, err := json.Marshal(object{"call": "", "id": "", "note": "", "queue": eventQueue})
+	body := object{"call": "", "id": "", "note": "", "queue": eventQueue}
+	text, err := json.Marshal(body)
 	if err != nil {
 		return body
 	}
-	body["note"] = strings.Repeat("x", max(0, size-len(text)-len("call-")-len(triggerID(10000))))
-	return body
+	filled := len(text) + len(triggerID(typicalNumber)) + len(callID(typicalNumber))
+	return object{"call": call, "id": id, "note": strings.Repeat("x", max(0, size-filled)), "queue": eventQueue}
 }
 
-// event is the data of the event that matches, about 500 bytes with its headers.
+func callID(n int) string { return fmt.Sprintf("call-%d", n) }
+
+// event is the data of the event that matches. The reference loop posts it whole, and then its body has bodyBytes bytes too.
 func event(n int) ([]byte, error) {
-	return json.Marshal(object{
-		"call_id": fmt.Sprintf("call-%d", n), "direction": "inbound", "queue": eventQueue, "talk_ms": 60000, "ring_ms": 4200, "hold_ms": 0,
+	data := object{
+		"call_id": callID(n), "direction": "inbound", "queue": eventQueue, "talk_ms": 60000, "ring_ms": 4200, "hold_ms": 0,
 		"from_e164": "+4930000001", "to_e164": "+4930000002", "result": "answered", "end_reason": "hangup", "ended_by": "caller",
-		"lead_id": "lead-1001", "agent_extension": "100", "segment_count": 1, "media": "voice",
+		"lead_id": "lead-1001", "agent_extension": "100", "segment_count": 1, "media": "voice", "note": strings.Repeat("x", notePadding),
 		"started_at": "2026-01-01T10:00:00Z", "ended_at": "2026-01-01T10:01:04Z",
-	})
+	}
+	return json.Marshal(data)
 }
 
 // create makes the workflows over REST and returns the id of the first.

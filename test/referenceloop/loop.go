@@ -224,3 +224,8 @@ func Ended(ctx context.Context, conn *pgx.Conn) (int, error) {
 	err := conn.QueryRow(ctx, `SELECT count(*) FROM reference_runs WHERE state = $1`, int16(stateEnd)).Scan(&n)
 	return n, err
 }
+
+// Encode writes a trigger.
+func Encode(id string, data json.RawMessage) ([]byte, error) {
+	return json.Marshal(Trigger{ID: id, Data: data})
+}

@@ -26,7 +26,7 @@ type Process struct {
 	binary  string
 	args    []string
 	env     []string
-	ready   string // URL that answers 200 when it is ready
+	admin   string // URL of its admin pages
 	logFile string
 
 	mu         sync.Mutex
@@ -44,6 +44,9 @@ type life struct {
 
 // Name tells the process from the others, for example `executor-1`.
 func (p *Process) Name() string { return p.name }
+
+// AdminURL begins the addresses of its metrics, health and profiles.
+func (p *Process) AdminURL() string { return p.admin }
 
 // PID is the process id of the present life, 0 when there is none.
 func (p *Process) PID() int {
@@ -117,7 +120,7 @@ func (p *Process) AwaitReady(ctx context.Context) error {
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
 	for {
-		status, err := get(ctx, p.ready)
+		status, err := get(ctx, p.admin+"/readyz")
 		if err == nil && status == http.StatusOK {
 			return nil
 		}

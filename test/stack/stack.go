@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,7 +18,7 @@ import (
 )
 
 const (
-	database    = "uniconnect"
+	database    = "workflow"
 	stopTimeout = 30 * time.Second
 )
 
@@ -52,10 +53,12 @@ type Stack struct {
 	NATS, Sandbox, Catalog, Gateway, Workflowd *Process
 	Schedulers, Executors                      []*Process
 
+	seeder   *Process // only while the system starts
 	opts     Options
 	bin      string
 	postgres *devpg.Server
 	all      []*Process // in the order of their start
+	services []*Process // those of the product
 	ending   sync.Once
 	endErr   error
 }
@@ -100,6 +103,9 @@ func (s *Stack) start(ctx context.Context) error {
 	s.declare(l)
 	if err := s.migrate(ctx); err != nil {
 		return err
+	}
+	if err := s.seed(ctx); err != nil {
+		return fmt.Errorf("seed: %w", err)
 	}
 	return s.startServices(ctx)
 }
@@ -168,13 +174,18 @@ func (s *Stack) declare(l layout) {
 	service := func(name, binary string, own map[string]string) *Process {
 		env := merge(common, own)
 		env["UC_ADMIN_ADDR"], admins = admins[0], admins[1:]
-		return s.process(name, binary, env["UC_ADMIN_ADDR"], env)
+		p := s.process(name, binary, env["UC_ADMIN_ADDR"], env)
+		s.services = append(s.services, p)
+		return p
 	}
 	if s.opts.Workflowd {
 		s.Workflowd = service("workflowd", "workflowd", nil)
-		s.Workflowd.args = []string{"serve"}
 		return
 	}
+	// One of several replicas listens for those that seed.
+	s.seeder = s.prepare("workflowd", "workflowd", l.admins[0], merge(common, map[string]string{
+		"UC_ADMIN_ADDR": l.admins[0], "UC_SCHEDULER_ADDR": l.schedulers[0], "UC_EXECUTOR_ADDR": l.executors[0],
+	}))
 	s.Sandbox = service("sandbox", "sandbox", nil)
 	s.Catalog = service("workflow-catalog", "workflow-catalog", nil)
 	for i, addr := range l.executors {
@@ -191,11 +202,17 @@ func (s *Stack) declare(l layout) {
 	s.Gateway = service("gateway", "gateway", nil)
 }
 
+// process prepares a process that belongs to the system.
 func (s *Stack) process(name, binary, readyAddr string, settings map[string]string) *Process {
-	path := "/readyz"
+	p := s.prepare(name, binary, readyAddr, settings)
+	s.all = append(s.all, p)
+	return p
+}
+
+func (s *Stack) prepare(name, binary, readyAddr string, settings map[string]string) *Process {
 	p := &Process{
 		name: name, binary: filepath.Join(s.bin, binary), args: []string{"serve"},
-		ready: "http://" + readyAddr + path, logFile: filepath.Join(s.Dir, name+".log"),
+		admin: "http://" + readyAddr, logFile: filepath.Join(s.Dir, name+".log"),
 	}
 	// A UC_ variable of ours, such as one that steers these tests, would be an unknown setting there.
 	for _, kv := range os.Environ() {
@@ -207,7 +224,6 @@ func (s *Stack) process(name, binary, readyAddr string, settings map[string]stri
 		p.env = append(p.env, name+"="+value)
 	}
 	p.env = append(p.env, s.opts.Env...)
-	s.all = append(s.all, p)
 	return p
 }
 
@@ -228,15 +244,48 @@ func (s *Stack) migrate(ctx context.Context) error {
 	})
 }
 
-func (s *Stack) startServices(ctx context.Context) error {
-	var services []*Process
-	for _, p := range s.all {
-		held := s.Executors[max(0, len(s.Executors)-s.opts.HeldBack):]
-		if p != s.NATS && !slices.Contains(held, p) {
-			services = append(services, p)
+// seed gives the separate processes the tenants of development: workflowd puts them into the database and ends.
+func (s *Stack) seed(ctx context.Context) error {
+	if s.seeder == nil {
+		return nil
+	}
+	if err := s.seeder.Restart(ctx); err != nil {
+		return err
+	}
+	if err := s.AwaitSeeds(ctx); err != nil {
+		return errors.Join(err, s.seeder.Kill())
+	}
+	return s.seeder.Stop(stopTimeout)
+}
+
+// AwaitSeeds returns when the tenants of development and the last of their workflows are there.
+func (s *Stack) AwaitSeeds(ctx context.Context) error {
+	client, err := s.Client("owner@acme.test")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	ticker := time.NewTicker(pollEvery)
+	defer ticker.Stop()
+	for {
+		var list struct{ Workflows []struct{ Title string } }
+		err := client.Call(ctx, http.MethodGet, "/v1/workflows", nil, &list)
+		if err == nil && len(list.Workflows) > 0 {
+			return nil
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
 		}
 	}
-	return each(services, func(p *Process) error { return p.Restart(ctx) })
+}
+
+func (s *Stack) startServices(ctx context.Context) error {
+	held := s.Executors[max(0, len(s.Executors)-s.opts.HeldBack):]
+	wanted := slices.DeleteFunc(s.Services(), func(p *Process) bool { return slices.Contains(held, p) })
+	return each(wanted, func(p *Process) error { return p.Restart(ctx) })
 }
 
 // each calls fn for all at the same time and joins their errors.
@@ -250,10 +299,8 @@ func each(processes []*Process, fn func(*Process) error) error {
 	return errors.Join(errs...)
 }
 
-// Processes lists the service processes, without NATS.
-func (s *Stack) Processes() []*Process {
-	return slices.DeleteFunc(slices.Clone(s.all), func(p *Process) bool { return p == s.NATS })
-}
+// Services lists the processes of the product: all of them without NATS and what was added.
+func (s *Stack) Services() []*Process { return slices.Clone(s.services) }
 
 // DatabaseURL is where the data of all services is.
 func (s *Stack) DatabaseURL() (string, error) {
@@ -305,7 +352,8 @@ func (s *Stack) end() error {
 }
 
 func (s *Stack) endAll() error {
-	err := each(s.Processes(), func(p *Process) error {
+	others := slices.DeleteFunc(slices.Clone(s.all), func(p *Process) bool { return p == s.NATS })
+	err := each(others, func(p *Process) error {
 		_ = p.Resume() // a paused process could not stop; one that has ended is none
 		return errors.Join(p.Stop(stopTimeout), p.Unexpected())
 	})
