@@ -80,6 +80,13 @@ type Event struct {
 	json     []byte
 }
 
+// Stored says where the stream keeps a published message.
+type Stored struct {
+	Sequence uint64
+	// Duplicate says that the stream had a message with this id already.
+	Duplicate bool
+}
+
 // Problem says why a message is no event.
 type Problem struct {
 	Reason  fault.Reason

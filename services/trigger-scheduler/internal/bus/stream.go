@@ -1,0 +1,146 @@
+// Package bus reaches the event stream: it provisions it, pulls from it, re-reads it and publishes to it. What a message means is not its
+// concern.
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"workflow.uniconnect/pkg/bus"
+	"workflow.uniconnect/services/trigger-scheduler/internal/event"
+)
+
+// Names that the contract fixes, and the one of our consumer.
+const (
+	StreamName   = "UNICONNECT_EVENTS"
+	ConsumerName = "trigger-scheduler"
+)
+
+// subjects is what the stream takes.
+const subjects = "uniconnect.events.>"
+
+// DefaultMaxBytes is the stream's limit in development.
+const DefaultMaxBytes = 4 << 30
+
+const (
+	ackWait       = 30 * time.Second
+	maxAckPending = 8192
+	duplicates    = 2 * time.Minute
+	retention     = 7 * 24 * time.Hour
+)
+
+// StreamConfig is the stream of the contract. DiscardNew makes a full stream refuse events, which their producers then keep, in place of
+// dropping old ones that nobody has read.
+func StreamConfig(maxBytes int64) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: StreamName, Subjects: []string{subjects}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
+		Discard: jetstream.DiscardNew, MaxBytes: maxBytes, MaxAge: retention, Duplicates: duplicates,
+	}
+}
+
+func consumerConfig() jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable: ConsumerName, DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckExplicitPolicy,
+		AckWait: ackWait, MaxDeliver: -1, MaxAckPending: maxAckPending, ReplayPolicy: jetstream.ReplayInstantPolicy,
+	}
+}
+
+// Stream is the event stream. It is safe for concurrent use.
+type Stream struct {
+	js       jetstream.JetStream
+	maxBytes int64
+	logger   *slog.Logger
+}
+
+// New returns the stream on a connection; Provision makes it.
+func New(conn *nats.Conn, maxBytes int64, logger *slog.Logger) (*Stream, error) {
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return nil, fmt.Errorf("JetStream client: %w", err)
+	}
+	return &Stream{js: js, maxBytes: maxBytes, logger: logger}, nil
+}
+
+// Ready checks that the stream answers.
+func (s *Stream) Ready(ctx context.Context) error { return bus.Ready(ctx, s.js, StreamName) }
+
+// Provision makes stream and consumer, or brings them to their configuration. A consumer that somebody deleted begins again after the
+// sequence floor, up to which all was acked; 0 begins at the beginning, where the start keys settle what is met twice.
+func (s *Stream) Provision(ctx context.Context, floor uint64) (jetstream.Consumer, error) {
+	_, drift, err := bus.EnsureStream(ctx, s.js, StreamConfig(s.maxBytes))
+	if err != nil {
+		return nil, bus.Classify(err)
+	}
+	s.report(ctx, "stream was not as configured", drift)
+	cfg := consumerConfig()
+	existing, err := s.js.Consumer(ctx, StreamName, ConsumerName)
+	switch {
+	case err == nil:
+		// Where it began cannot be changed, and does not matter any more.
+		had := existing.CachedInfo().Config
+		cfg.DeliverPolicy, cfg.OptStartSeq, cfg.OptStartTime = had.DeliverPolicy, had.OptStartSeq, had.OptStartTime
+	case errors.Is(err, jetstream.ErrConsumerNotFound):
+		if floor > 0 {
+			cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, floor+1
+		}
+	default:
+		return nil, bus.Classify(fmt.Errorf("look up consumer: %w", err))
+	}
+	consumer, drift, err := bus.EnsureConsumer(ctx, s.js, StreamName, cfg)
+	if err != nil {
+		return nil, bus.Classify(err)
+	}
+	s.report(ctx, "consumer was not as configured", drift)
+	return consumer, nil
+}
+
+func (s *Stream) report(ctx context.Context, message string, drift []bus.Drift) {
+	if len(drift) == 0 {
+		return
+	}
+	texts := make([]string, len(drift))
+	for i, d := range drift {
+		texts[i] = d.String()
+	}
+	s.logger.WarnContext(ctx, message, "drift", strings.Join(texts, "; "))
+}
+
+// forget deletes the consumer, so that Provision makes it anew.
+func (s *Stream) forget(ctx context.Context) error {
+	err := s.js.DeleteConsumer(ctx, StreamName, ConsumerName)
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return bus.Classify(fmt.Errorf("delete consumer: %w", err))
+	}
+	return nil
+}
+
+// Last implements activation.Stream.
+func (s *Stream) Last(ctx context.Context) (uint64, time.Time, error) {
+	stream, err := s.js.Stream(ctx, StreamName)
+	if err != nil {
+		return 0, time.Time{}, bus.Classify(fmt.Errorf("look up stream: %w", err))
+	}
+	state := stream.CachedInfo().State
+	if state.Msgs == 0 {
+		return 0, time.Time{}, nil
+	}
+	return state.LastSeq, state.LastTime, nil
+}
+
+// messageOf converts a message; what it holds is shared.
+func messageOf(msg jetstream.Msg) (event.Message, *jetstream.MsgMetadata, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return event.Message{}, nil, fmt.Errorf("read message's place: %w", err)
+	}
+	return event.Message{
+		Subject: msg.Subject(), Header: msg.Headers(), Body: msg.Data(), Sequence: meta.Sequence.Stream, Time: meta.Timestamp,
+	}, meta, nil
+}

@@ -1,0 +1,294 @@
+// Package intake owns what happens to a batch of messages: they are decoded and matched, what they start is sent in one call, what cannot be
+// used is set aside, and each message gets a verdict. It does not know how messages arrive nor how starts travel.
+//
+// A message is Settled when nothing that it could still cause depends on the stream: every start has a final answer, or the dead letter
+// is stored. Only then may it be acked. A crash in between repeats it, and the start keys turn the repeat into the same answers.
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"workflow.uniconnect/pkg/fault"
+	"workflow.uniconnect/services/trigger-scheduler/internal/deadletter"
+	"workflow.uniconnect/services/trigger-scheduler/internal/event"
+	"workflow.uniconnect/services/trigger-scheduler/internal/index"
+	"workflow.uniconnect/services/trigger-scheduler/internal/start"
+)
+
+// Verdict is what becomes of a message.
+type Verdict uint8
+
+// The verdicts. The zero value keeps the message.
+const (
+	Later   Verdict = iota // to be delivered again
+	Settled                // to be acked
+)
+
+// ErrAway says that starts cannot be answered now; pulling more messages would only turn them round.
+var ErrAway = errors.New("the executor is away")
+
+// Starter settles starts.
+type Starter interface {
+	// Start returns the answers in order. With an error it returns those it has got, for the first of starts.
+	Start(ctx context.Context, starts []start.Start) ([]start.Result, error)
+}
+
+// Letters keeps dead letters.
+type Letters interface {
+	// Add stores letters; one that is stored already stays as it is.
+	Add(ctx context.Context, letters []deadletter.Letter) error
+}
+
+// Observer is told what happens, once per batch.
+type Observer interface {
+	Observe(ctx context.Context, t *Tally)
+	// Trace begins a span for an event whose trace is sampled, and returns the trace context to go on with and the end of the span.
+	Trace(ctx context.Context, ev *event.Event) (traceparent string, end func())
+}
+
+// Tally counts what happened to a batch.
+type Tally struct {
+	Received, Matched, FilterErrors, KeyErrors int
+	// Batch is how many starts were sent.
+	Batch int
+	// Dropped counts events that started nothing, by reason.
+	NoMatch, UnknownType int
+	Letters              map[fault.Reason]int
+	Outcomes             map[start.Outcome]int
+	// Refusals counts refused starts by reason.
+	Refusals map[fault.Reason]int
+}
+
+// Options holds what an Intake works with. All are required.
+type Options struct {
+	Decoder  *event.Decoder
+	Registry *event.Registry
+	Index    *index.Index
+	Starter  Starter
+	Letters  Letters
+	Observer Observer
+}
+
+// Intake settles batches. It is safe for concurrent use.
+type Intake struct {
+	Options
+}
+
+// New returns an intake.
+func New(opts Options) *Intake { return &Intake{Options: opts} }
+
+// batch is the state of one Settle.
+type batch struct {
+	*Intake
+	msgs     []event.Message
+	verdicts []Verdict
+	events   []event.Event
+	starts   []start.Start
+	owner    []int // index of the message of each start
+	letters  []deadletter.Letter
+	authors  []int // index of the message of each letter
+	tally    Tally
+}
+
+// Settle handles msgs and returns a verdict for each. The error is ErrAway or that of the letters' store; the verdicts hold in any case.
+func (in *Intake) Settle(ctx context.Context, msgs []event.Message) ([]Verdict, error) {
+	b := &batch{
+		Intake: in, msgs: msgs, verdicts: make([]Verdict, len(msgs)), events: make([]event.Event, len(msgs)),
+		tally: Tally{Received: len(msgs)},
+	}
+	var ends []func()
+	for i := range msgs {
+		if end := b.match(ctx, i); end != nil {
+			ends = append(ends, end)
+		}
+	}
+	awayErr := b.start(ctx)
+	lettersErr := b.keepLetters(ctx)
+	for _, end := range ends {
+		end()
+	}
+	in.Observer.Observe(ctx, &b.tally)
+	return b.verdicts, errors.Join(awayErr, lettersErr)
+}
+
+// match decodes message i and finds its starts.
+func (b *batch) match(ctx context.Context, i int) (end func()) {
+	m, ev := &b.msgs[i], &b.events[i]
+	if problem := b.Decoder.Decode(m, ev); problem != nil {
+		b.setAside(i, problem)
+		return nil
+	}
+	if !b.Registry.Known(ev.Type) {
+		b.tally.UnknownType++
+		b.verdicts[i] = Settled
+		return nil
+	}
+	if sampled(ev.Traceparent) {
+		ev.Traceparent, end = b.Observer.Trace(ctx, ev)
+	}
+	before := len(b.starts)
+	matched := b.Index.Match(ctx, ev, b.starts)
+	b.starts = matched.Starts
+	b.tally.FilterErrors += matched.FilterErrors
+	b.tally.KeyErrors += matched.KeyErrors
+	b.verdicts[i] = Settled // until a start says otherwise
+	if len(b.starts) == before {
+		b.tally.NoMatch++
+		return end
+	}
+	b.tally.Matched++
+	for range len(b.starts) - before {
+		b.owner = append(b.owner, i)
+	}
+	return end
+}
+
+func (b *batch) setAside(i int, problem *event.Problem) {
+	b.verdicts[i] = Later // until the letter is stored
+	b.letters = append(b.letters, deadletter.New(&b.msgs[i], &b.events[i], problem))
+	b.authors = append(b.authors, i)
+	if b.tally.Letters == nil {
+		b.tally.Letters = make(map[fault.Reason]int)
+	}
+	b.tally.Letters[problem.Reason]++
+}
+
+func (b *batch) keepLetters(ctx context.Context) error {
+	if len(b.letters) == 0 {
+		return nil
+	}
+	if err := b.Letters.Add(ctx, b.letters); err != nil {
+		return fmt.Errorf("store dead letters: %w", err)
+	}
+	for _, i := range b.authors {
+		b.verdicts[i] = Settled
+	}
+	return nil
+}
+
+// start sends the starts and lowers the verdicts of those that have no final answer.
+func (b *batch) start(ctx context.Context) error {
+	if len(b.starts) == 0 {
+		return nil
+	}
+	b.tally.Batch = len(b.starts)
+	b.tally.Outcomes = make(map[start.Outcome]int)
+	answers, err := b.send(ctx, b.starts)
+	for k := range b.starts {
+		i := b.owner[k]
+		if k >= len(answers) {
+			b.verdicts[i] = Later
+			continue
+		}
+		a := &answers[k]
+		b.tally.Outcomes[a.Outcome]++
+		switch {
+		case a.problem != nil && b.verdicts[i] == Settled:
+			b.setAside(i, a.problem)
+		case a.Outcome == start.Refused && a.Retryable, a.Outcome == "":
+			b.verdicts[i] = Later
+		}
+		if a.Outcome == start.Refused {
+			if b.tally.Refusals == nil {
+				b.tally.Refusals = make(map[fault.Reason]int)
+			}
+			b.tally.Refusals[a.Reason]++
+		}
+	}
+	return err
+}
+
+// answer is a result, or the problem for which the event behind the start is set aside.
+type answer struct {
+	start.Result
+	problem *event.Problem
+}
+
+// send gets answers. A batch that is refused as a whole for what it holds is halved until the culprit stands alone: it becomes a dead
+// letter, and the others are not held up by it.
+func (in *Intake) send(ctx context.Context, starts []start.Start) ([]answer, error) {
+	results, err := in.Starter.Start(ctx, starts)
+	answers := make([]answer, 0, len(starts))
+	for _, r := range results {
+		answers = append(answers, answer{Result: r})
+	}
+	rest := starts[len(results):]
+	if err == nil {
+		if len(rest) > 0 {
+			return answers, fmt.Errorf("%w: %d of %d starts were not answered", ErrAway, len(rest), len(starts))
+		}
+		return answers, nil
+	}
+	if !blamesContent(err) || len(rest) == 0 {
+		return answers, fmt.Errorf("%w: %w", ErrAway, err)
+	}
+	if len(rest) == 1 {
+		problem := &event.Problem{Reason: event.ReasonAttribute, Message: "the executor cannot take the event: " + publicText(err)}
+		return append(answers, answer{Result: start.Result{Outcome: start.Refused, Reason: event.ReasonAttribute}, problem: problem}), nil
+	}
+	for _, half := range [][]start.Start{rest[:len(rest)/2], rest[len(rest)/2:]} {
+		more, err := in.send(ctx, half)
+		answers = append(answers, more...)
+		if err != nil {
+			return answers, err
+		}
+	}
+	return answers, nil
+}
+
+func blamesContent(err error) bool {
+	f, ok := fault.As(err)
+	return ok && (f.Kind == fault.KindInvalidArgument || f.Kind == fault.KindResourceExhausted && f.Reason == fault.ReasonTooLarge)
+}
+
+func publicText(err error) string {
+	if f, ok := fault.As(err); ok {
+		return f.Message
+	}
+	return "unknown"
+}
+
+// Restart starts what msgs start of the workflows in only, for a re-read of the stream: nothing is set aside, since that is done where the
+// message is consumed. It fails unless every start has a final answer.
+func (in *Intake) Restart(ctx context.Context, msgs []event.Message, only map[index.ID]struct{}) error {
+	events := make([]event.Event, len(msgs))
+	var found, starts []start.Start
+	for i := range msgs {
+		if problem := in.Decoder.Decode(&msgs[i], &events[i]); problem != nil || !in.Registry.Known(events[i].Type) {
+			continue
+		}
+		found = in.Index.Match(ctx, &events[i], found[:0]).Starts
+		for _, s := range found {
+			if _, ok := only[index.ID{Tenant: s.Tenant, Workflow: s.Workflow}]; ok {
+				starts = append(starts, s)
+			}
+		}
+	}
+	if len(starts) == 0 {
+		return nil
+	}
+	answers, err := in.send(ctx, starts)
+	if err != nil {
+		return err
+	}
+	for _, a := range answers {
+		if a.Outcome == start.Refused && a.Retryable {
+			return fmt.Errorf("%w: a start was refused for now: %s", ErrAway, a.Reason)
+		}
+	}
+	return nil
+}
+
+// sampled reads the flag of a W3C traceparent, 00-<32 hex>-<16 hex>-<flags>.
+func sampled(traceparent string) bool {
+	if len(traceparent) < 55 {
+		return false
+	}
+	c := traceparent[54]
+	if c >= 'a' {
+		c -= 'a' - 10 - '0'
+	}
+	return (c-'0')&1 == 1
+}
