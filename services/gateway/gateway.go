@@ -118,7 +118,9 @@ func (s *Service) Run(ctx context.Context) error {
 		s.log.Warn("calls outlast the stop timeout and are cut off", "timeout", stopTimeout)
 		err = s.http.Close()
 	}
-	<-served
+	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
+		err = errors.Join(err, fmt.Errorf("serve http: %w", serveErr))
+	}
 	return errors.Join(err, s.stack.Close(closeCtx))
 }
 

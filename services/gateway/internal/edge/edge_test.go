@@ -91,7 +91,7 @@ func TestMux_stream(t *testing.T) {
 		runtime.ForwardResponseStream(ctx, mux.(*runtime.ServeMux), newMarshaler(), w, r, recv)
 		return w.Code, strings.Split(strings.TrimSpace(strings.ReplaceAll(w.Body.String(), ": ", ":")), "\n")
 	}
-	away := grpcfault.FromStatus(status.Error(codes.Unavailable, "dial tcp 10.0.0.1:9101"))
+	away := grpcfault.FromStatus(status.New(codes.Unavailable, "dial tcp 10.0.0.1:9101").Err())
 	code, got := lines(t, 1, away)
 	if code != 200 || len(got) != 2 || !strings.HasPrefix(got[0], `{"result":{`) {
 		t.Fatalf("got %d %q", code, got)
@@ -132,8 +132,9 @@ func TestObserve_panic_in_the_middle_of_an_answer_cuts_the_connection(t *testing
 		t.Fatal(err)
 	}
 	defer func() {
-		if v := recover(); v != http.ErrAbortHandler {
-			t.Errorf("got %v, want http.ErrAbortHandler", v)
+		err, ok := recover().(error)
+		if !ok || !errors.Is(err, http.ErrAbortHandler) {
+			t.Errorf("got %v, want http.ErrAbortHandler", err)
 		}
 	}()
 	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "GET", "/", nil))
@@ -160,7 +161,7 @@ func TestTimeoutOf(t *testing.T) {
 func TestHTTPStatus_every_kind_has_one(t *testing.T) {
 	for k := fault.KindInvalidArgument; k <= fault.KindInternal; k++ {
 		f := publicFault(&fault.Error{Kind: k, Reason: "X", Message: "m"})
-		if code := httpStatus(f, false); code < 400 || (code >= 500) != (k == fault.KindUnimplemented || k == fault.KindUnavailable || k == fault.KindDeadlineExceeded || k == fault.KindInternal) {
+		if code := httpStatus(f, &call{}); code < 400 || (code >= 500) != (k == fault.KindUnimplemented || k == fault.KindUnavailable || k == fault.KindDeadlineExceeded || k == fault.KindInternal) {
 			t.Errorf("%v: got %d", k, code)
 		}
 	}

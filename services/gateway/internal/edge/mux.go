@@ -77,7 +77,7 @@ func (m *marshaler) Marshal(v any) ([]byte, error) {
 	if chunk, ok := v.(map[string]proto.Message); ok {
 		if s, ok := chunk["error"].(*spb.Status); ok {
 			f := publicFault(status.FromProto(s).Err())
-			v = problemOf(f, httpStatus(f, false))
+			v = problemOf(f, httpStatus(f, &call{}))
 		}
 	}
 	return m.JSONPb.Marshal(v)
@@ -91,6 +91,8 @@ var positionRegexp = regexp.MustCompile(`\(line (\d+):(\d+)\):\s*(.*)`)
 
 // handleError answers for a call that failed. What is no fault comes from the translation: a value of the right kind that does not
 // fit its field.
+//
+//nolint:revive // the signature is the library's
 func handleError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
 	if _, ok := fault.As(err); !ok && status.Code(err) == codes.InvalidArgument {
 		err = misfit(status.Convert(err).Message(), callFrom(r.Context())).WithCause(err)
@@ -111,6 +113,7 @@ func misfit(text string, c *call) *fault.Error {
 	return fault.Invalid(fault.Violation{Field: strictjson.PathAt(c.body, line, column), Description: "the value does not fit the field"})
 }
 
+//nolint:revive // the signature is the library's
 func (e *Edge) handleRoutingError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, _ int) {
 	e.noRoute(w, r)
 }

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -75,8 +76,7 @@ func (o *observer) recover(ctx context.Context, w *recorder, r *http.Request) {
 	if v == nil {
 		return
 	}
-	err, ok := v.(error)
-	if ok && err == http.ErrAbortHandler {
+	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(v) // the server's way to cut a connection
 	}
 	o.log.ErrorContext(ctx, "call panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))

@@ -42,7 +42,7 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	c.failure = err
 	f := publicFault(err)
 	f.Violations = inBody(f.Violations, c.binding)
-	code := httpStatus(f, c.guarded)
+	code := httpStatus(f, c)
 	if f.RetryAfter == 0 && (code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable) {
 		f = f.WithRetryAfter(retryAfter)
 	}
@@ -106,7 +106,7 @@ func inBody(violations []fault.Violation, b *binding) []fault.Violation {
 }
 
 // httpStatus returns the HTTP status of a fault: that of its kind, unless its reason has one of its own in HTTP.
-func httpStatus(f *fault.Error, guarded bool) int {
+func httpStatus(f *fault.Error, c *call) int {
 	switch f.Reason {
 	case reasonContentType:
 		return http.StatusUnsupportedMediaType
@@ -118,7 +118,7 @@ func httpStatus(f *fault.Error, guarded bool) int {
 	case reasonRequestID, reasonState:
 		return http.StatusConflict
 	case reasonETagMismatch:
-		if guarded {
+		if c.guarded {
 			return http.StatusPreconditionFailed
 		}
 	case fault.ReasonUnknownMethod:

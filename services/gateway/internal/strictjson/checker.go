@@ -31,9 +31,8 @@ type checker struct {
 	depth      int
 	violations []fault.Violation
 
-	// stopAt, when not negative, ends the walk at that offset; found is the path there.
+	// stopAt, when not negative, ends the walk at that offset.
 	stopAt int
-	found  *string
 }
 
 func (c *checker) document(s schema) error {
@@ -50,7 +49,7 @@ func (c *checker) document(s schema) error {
 
 func (c *checker) value(s schema) error {
 	c.space()
-	if c.arrived() {
+	if c.stopAt >= 0 && c.pos >= c.stopAt {
 		return errStop
 	}
 	if c.pos >= len(c.data) {
@@ -122,7 +121,6 @@ func (c *checker) object(s schema) error {
 		name, inner := c.member(o, key)
 		c.path = append(c.path, step{name: name, index: -1})
 		if c.stopAt >= 0 && start >= c.stopAt {
-			c.arrive()
 			return errStop
 		}
 		if err := c.value(inner); err != nil {
@@ -281,22 +279,6 @@ func (c *checker) character() string {
 	return strconv.QuoteRune(r)
 }
 
-// arrived remembers the way to stopAt.
-func (c *checker) arrived() bool {
-	if c.stopAt < 0 {
-		return false
-	}
-	if c.pos <= c.stopAt {
-		c.arrive()
-	}
-	return c.pos >= c.stopAt
-}
-
-func (c *checker) arrive() {
-	path := c.where()
-	c.found = &path
-}
-
 func (c *checker) where() string {
 	var path strings.Builder
 	for _, s := range c.path {
@@ -310,7 +292,7 @@ func (c *checker) where() string {
 }
 
 // violate records that the member name of the present place, or the place itself when name is empty, is wrong.
-func (c *checker) violate(name, description string, reason fault.Reason) {
+func (c *checker) violate(name, description string) {
 	if len(c.violations) >= maxViolations {
 		return
 	}
@@ -318,7 +300,7 @@ func (c *checker) violate(name, description string, reason fault.Reason) {
 	if name != "" {
 		field += segment(name, field == "")
 	}
-	c.violations = append(c.violations, fault.Violation{Field: field, Description: description, Reason: reason})
+	c.violations = append(c.violations, fault.Violation{Field: field, Description: description, Reason: fault.ReasonFieldRule})
 }
 
 func (c *checker) malformed(what string) error {

@@ -4,8 +4,10 @@
 package strictjson
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -15,10 +17,8 @@ import (
 // MaxDepth is how deep objects and lists may nest.
 const MaxDepth = 64
 
-// Reasons beside those of package fault.
-const (
-	ReasonMalformedJSON fault.Reason = "MALFORMED_JSON"
-)
+// ReasonMalformedJSON is the reason of a text that is no acceptable JSON.
+const ReasonMalformedJSON fault.Reason = "MALFORMED_JSON"
 
 // maxViolations bounds the work and the answer for a body that is wrong everywhere.
 const maxViolations = 100
@@ -33,34 +33,30 @@ func Check(data []byte, message protoreflect.MessageDescriptor) error {
 	return fault.Check(c.violations...)
 }
 
-// PathAt returns the path of the value or key at a line and column as protojson counts them: from 1, columns in characters. It returns
-// the nearest path before when none begins there.
+// PathAt returns the path of the value or key at a line and column as protojson counts them: from 1, columns in characters. It is the
+// next one's when none begins there.
 func PathAt(data []byte, line, column int) string {
 	offset := offsetOf(data, line, column)
 	c := &checker{data: data, stopAt: offset}
-	// The walk ends early at the place that is asked for, or at an error before it; either way the path so far is the answer.
+	// The walk ends at the place that is asked for, or at an error before it; either way the path so far is the answer.
 	_ = c.document(schema{})
-	if c.found == nil {
-		return ""
-	}
-	return *c.found
+	return c.where()
 }
 
 func offsetOf(data []byte, line, column int) int {
 	offset := 0
 	for ; line > 1; line-- {
-		i := strings.IndexByte(string(data[offset:]), '\n')
+		i := bytes.IndexByte(data[offset:], '\n')
 		if i < 0 {
 			return len(data)
 		}
 		offset += i + 1
 	}
-	for i := range string(data[offset:]) {
-		if column--; column == 0 {
-			return offset + i
-		}
+	for ; column > 1 && offset < len(data); column-- {
+		_, size := utf8.DecodeRune(data[offset:])
+		offset += size
 	}
-	return len(data)
+	return offset
 }
 
 // schema is what may stand at a place. The zero schema allows anything.
@@ -119,14 +115,14 @@ func (c *checker) member(o *object, key string) (string, schema) {
 		fd = fields.ByName(protoreflect.Name(key))
 	}
 	if fd == nil {
-		c.violate(key, "unknown field", fault.ReasonFieldRule)
+		c.violate(key, "unknown field")
 		return key, schema{}
 	}
 	name := fd.JSONName()
 	c.once(o, name, name)
 	if oneof := fd.ContainingOneof(); oneof != nil && !oneof.IsSynthetic() && !c.nextIsNull() {
 		if other, ok := o.oneofs[oneof.FullName()]; ok && other != name {
-			c.violate(name, fmt.Sprintf("excludes %s, only one of them may be given", other), fault.ReasonFieldRule)
+			c.violate(name, fmt.Sprintf("excludes %s, only one of them may be given", other))
 		}
 		if o.oneofs == nil {
 			o.oneofs = make(map[protoreflect.FullName]string)
@@ -138,7 +134,7 @@ func (c *checker) member(o *object, key string) (string, schema) {
 
 func (c *checker) once(o *object, key, name string) {
 	if _, ok := o.seen[key]; ok {
-		c.violate(name, "is given twice", fault.ReasonFieldRule)
+		c.violate(name, "is given twice")
 	}
 	o.seen[key] = struct{}{}
 }
@@ -177,7 +173,7 @@ func (c *checker) fits(s schema, k kind, text string) schema {
 	if want == "" {
 		return s
 	}
-	c.violate("", "must be "+want, fault.ReasonFieldRule)
+	c.violate("", "must be "+want)
 	return schema{}
 }
 

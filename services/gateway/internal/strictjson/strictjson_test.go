@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -110,15 +112,39 @@ func TestCheck_names_every_problem(t *testing.T) {
 }
 
 func TestPathAt(t *testing.T) {
-	body := "{\n  \"title\": \"é\", \"steps\": [{\"retry\": {\"maxAttempts\": 99999999999}}]}"
-	if got := strictjson.PathAt([]byte(body), 2, 55); got != "steps[0].retry.maxAttempts" {
+	const line = `  "title": "é", "steps": [{"retry": {"maxAttempts": 99999999999}}]}`
+	body := "{\n" + line
+	column := utf8.RuneCountInString(line[:strings.Index(line, "999")]) + 1
+	if got := strictjson.PathAt([]byte(body), 2, column); got != "steps[0].retry.maxAttempts" {
 		t.Errorf("value: got %q", got)
 	}
 	if got := strictjson.PathAt([]byte(body), 2, 3); got != "title" {
 		t.Errorf("key: got %q", got)
 	}
-	if got := strictjson.PathAt([]byte(body), 9, 9); got == "" {
-		t.Error("beyond the end: got nothing, want the last path")
+	if got := strictjson.PathAt([]byte(body), 9, 9); got != "" {
+		t.Errorf("beyond the end: got %q, want the root", got)
+	}
+}
+
+// TestCheck_costs_little keeps the work in proportion to the text, for bodies made to be slow: the bound is a hundred times what they take.
+func TestCheck_costs_little(t *testing.T) {
+	const size = 1 << 20
+	for name, body := range map[string]string{
+		"lines":          `{"steps":[` + strings.Repeat("\n", size) + `0]}`,
+		"unknown_fields": "{" + strings.Repeat(`"x":1,`, size/6) + `"y":1}`,
+		"deep_lists":     `{"steps":` + strings.Repeat("[", 60) + strings.Repeat("0,", size/2) + "0" + strings.Repeat("]", 60) + "}",
+		"long_key":       `{"` + strings.Repeat("x", size) + `":1}`,
+		"escapes":        `{"title":"` + strings.Repeat(`\u0041`, size/6) + `"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			begin := time.Now()
+			_ = strictjson.Check([]byte(body), workflow())
+			_ = strictjson.PathAt([]byte(body), size, 1)
+			_ = strictjson.PathAt([]byte(body), 1, size)
+			if took := time.Since(begin); took > 5*time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
 	}
 }
 

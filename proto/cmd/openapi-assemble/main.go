@@ -1,4 +1,4 @@
-// Command assemble completes the joined OpenAPI document on standard input and writes it to standard output. It mends what the generator
+// Command openapi-assemble completes the joined OpenAPI document on standard input and writes it to standard output. It mends what the generator
 // cannot know: the REST form of errors, the request headers of the gateway, and path templates that differ by a variable's name only,
 // which OpenAPI takes for the same path.
 package main
@@ -16,7 +16,7 @@ import (
 
 func main() {
 	if err := run(os.Stdin, os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "assemble:", err)
+		fmt.Fprintln(os.Stderr, "openapi-assemble:", err)
 		os.Exit(1)
 	}
 }
