@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -48,6 +49,7 @@ func start(t testing.TB) *running {
 	return startOn(t, config.Settings{
 		Dev: true, DataDir: filepath.Join(t.TempDir(), "data"), DatabaseURL: config.Secret(pgtest.New(t, migrate)),
 		SandboxAddr: "127.0.0.1:0", SandboxGRPCAddr: "127.0.0.1:0",
+		LogLevel: slog.LevelWarn,
 	})
 }
 

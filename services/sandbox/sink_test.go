@@ -145,7 +145,7 @@ func TestSink_stop_under_load(t *testing.T) {
 		wg.Go(func() {
 			for i := 0; ; i++ {
 				body := fmt.Sprintf("%d/%d", worker, i)
-				resp, err := http.Post(r.url+"/sink/load", "text/plain", strings.NewReader(body)) //nolint:noctx // ends with the server
+				resp, err := http.Post(r.url+"/sink/load", "text/plain", strings.NewReader(body))
 				if err != nil {
 					return
 				}

@@ -2,6 +2,7 @@ package crm_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"testing"
 	"time"
@@ -67,7 +68,9 @@ func start(t *testing.T, s *server) (client *crm.Client, stop func()) {
 		if !stopped {
 			stopped = true
 			g.Stop()
-			<-served
+			if err := <-served; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+				t.Errorf("serve: %v", err)
+			}
 		}
 	}
 	conn, err := grpcclient.Dial(listener.Addr().String(), grpcclient.Options{Telemetry: tel, TokenSource: token("own")})

@@ -98,19 +98,16 @@ func (g *Guard) CheckHost(host string, port uint16) error {
 		return nil
 	}
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return blockedUnless(g.allows(ipv4Loopback(), port) || g.allows(netip.IPv6Loopback(), port))
+		if g.allows(ipv4Loopback(), port) || g.allows(netip.IPv6Loopback(), port) {
+			return nil
+		}
+		return ErrBlocked
 	}
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return blockedUnless(g.allows(addr, port))
+	addr, err := netip.ParseAddr(host)
+	if err == nil && !g.allows(addr, port) || err != nil && looksNumeric(host) {
+		return ErrBlocked
 	}
-	return blockedUnless(!looksNumeric(host))
-}
-
-func blockedUnless(ok bool) error {
-	if ok {
-		return nil
-	}
-	return ErrBlocked
+	return nil
 }
 
 func (g *Guard) allows(addr netip.Addr, port uint16) bool {

@@ -134,6 +134,8 @@ func TestGuard_DialContext(t *testing.T) {
 	t.Run("a_name_for_an_allowed_address_connects", func(t *testing.T) {
 		g := newGuard(t, egress.Options{Allow: []string{target}, Resolver: resolver(t, [4]byte{127, 0, 0, 1})})
 		connects(t, g, "inside.example:"+port)
+		g = newGuard(t, egress.Options{Allow: []string{target}})
+		connects(t, g, "localhost:"+port)
 	})
 	t.Run("a_trusted_name_connects_wherever_it_points", func(t *testing.T) {
 		g := newGuard(t, egress.Options{Allow: []string{"inside.example:" + port}, Resolver: resolver(t, [4]byte{127, 0, 0, 1})})
