@@ -59,7 +59,9 @@ func (w *world) Check(string, map[string]any) []fault.Violation { return nil }
 // Do counts the call and does what the test wants.
 func (w *world) Do(ctx context.Context, c action.Call) run.Outcome {
 	w.mu.Lock()
-	w.calls[c.ExecutionID+" "+c.Type]++
+	if w.calls != nil {
+		w.calls[c.ExecutionID+" "+c.Type]++
+	}
 	do := w.do
 	w.mu.Unlock()
 	begin := time.Now()

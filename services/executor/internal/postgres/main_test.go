@@ -19,12 +19,12 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // fixture is a store on a database of its own.
 type fixture struct {
-	t     *testing.T
+	t     testing.TB
 	pool  *pgxpool.Pool
 	store *postgres.Store
 }
 
-func newFixture(t *testing.T) *fixture {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	pool := pgtest.Open(t, pgtest.New(t, postgres.Migrate), postgres.Schema)
 	return &fixture{t: t, pool: pool, store: postgres.New(pool)}
