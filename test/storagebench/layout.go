@@ -151,6 +151,7 @@ SELECT tenant, id, workflow_id, 1, 2, 1, now(), body::` + p.body + ` FROM taken`
 		l.finish += tail(p, record)
 	case kindHistoryAtEnd:
 		l.schema = startsTable + fmt.Sprintf(liveTable, ", workflow_id uuid NOT NULL, body "+p.body+" NOT NULL") +
+			`CREATE INDEX live_by_workflow ON live (tenant, workflow_id, id);` + // lists show what runs, too
 			fmt.Sprintf(executionsTable, p.body, stepsColumn, p.fill)
 		l.accept = acceptInput + `
 INSERT INTO live (tenant, id, owner, epoch, seq, wake_at, workflow_id, body)

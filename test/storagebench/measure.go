@@ -134,7 +134,7 @@ type result struct {
 	walBytes  float64 // without full-page images
 	walImages float64 // bytes of full-page images
 	hot       float64 // share of updates
-	disk      float64 // bytes the database grew
+	disk      float64 // bytes the database grew, after a vacuum
 	others    float64 // share of the machine that went to other programs
 }
 
@@ -152,7 +152,7 @@ func newResult(samples [3]sample, runs int) result {
 		clientCPU: float64((after.clientCPU - before.clientCPU).Microseconds()) / n,
 		walBytes:  (float64(after.walBytes-before.walBytes) - images) / n,
 		walImages: images / n,
-		disk:      float64(after.size-before.size) / n,
+		disk:      float64(vacuumed.size-before.size) / n,
 		others:    float64(after.busy-before.busy-ours) / float64(took) / float64(runtime.NumCPU()),
 	}
 	if updates := after.updates - before.updates; updates > 0 {
