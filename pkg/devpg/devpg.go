@@ -210,7 +210,9 @@ func (s *Server) stop(ctx context.Context) error {
 			<-s.exited
 		}
 	}
-	return errors.Join(s.lock.Close(), os.RemoveAll(filepath.Dir(s.socketDir)))
+	_ = os.Remove(s.socketDir)               // what stays is found and reused by the next start;
+	_ = os.Remove(filepath.Dir(s.socketDir)) // it may be the caller's, with more in it
+	return s.lock.Close()
 }
 
 func (s *Server) awaitExit(ctx context.Context) bool {

@@ -70,7 +70,9 @@ func WithServer(ctx context.Context, fn func(url string) error) error {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
-	server, err := devpg.Start(ctx, devpg.Options{DataDir: dir, Fast: true})
+	server, err := devpg.Start(ctx, devpg.Options{
+		DataDir: dir, SocketDir: filepath.Join(dir, "socket"), Fast: true,
+	})
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
