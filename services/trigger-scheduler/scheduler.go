@@ -53,8 +53,8 @@ const (
 
 // options are what tests set.
 type options struct {
-	listener       net.Listener
-	maxStreamBytes int64
+	listener net.Listener
+	limits   bus.Limits
 }
 
 // Service is a trigger-scheduler.
@@ -62,6 +62,8 @@ type Service struct {
 	deps     service.Deps
 	opts     options
 	stack    lifecycle.Stack
+	conn     *nats.Conn
+	pool     *pgxpool.Pool
 	index    *index.Index
 	tracker  *activation.Tracker
 	watch    *remote.Watch
@@ -77,7 +79,7 @@ func Migrate(ctx context.Context, settings config.Settings) error {
 // New builds the service and starts nothing. Database, stream and the other services need not be there yet. Run closes what New opened; so
 // does Close when Run is never called.
 func New(ctx context.Context, deps service.Deps) (*Service, error) {
-	return newService(ctx, deps, options{maxStreamBytes: bus.DefaultMaxBytes})
+	return newService(ctx, deps, options{limits: bus.DefaultLimits()})
 }
 
 func newService(ctx context.Context, deps service.Deps, opts options) (*Service, error) {
@@ -110,7 +112,7 @@ func (s *Service) build(ctx context.Context) error {
 		return err
 	}
 	tel := s.deps.Telemetry
-	stream, err := bus.New(conn, s.opts.maxStreamBytes, tel.Logger)
+	stream, err := bus.New(conn, s.opts.limits, tel.Logger)
 	if err != nil {
 		return err
 	}
@@ -151,16 +153,21 @@ func (s *Service) openPool(ctx context.Context) (*pgxpool.Pool, error) {
 		pool.Close()
 		return nil
 	})
+	s.pool = pool
 	return pool, nil
 }
 
 func (s *Service) connectBus() (*nats.Conn, error) {
+	if s.deps.Settings.NATSURL == "" {
+		return nil, errors.New("UC_NATS_URL: is required")
+	}
 	conn, err := natsbus.Connect(natsbus.Options{URL: s.deps.Settings.NATSURL.Reveal(), Name: Name, Logger: s.deps.Telemetry.Logger})
 	if err != nil {
 		return nil, err
 	}
 	// Draining sends the acks that are still in the buffer.
 	s.stack.Push("bus", func(ctx context.Context) error { return natsbus.Drain(ctx, conn) })
+	s.conn = conn
 	return conn, nil
 }
 
@@ -218,18 +225,18 @@ func (s *Service) Run(ctx context.Context) error {
 	group.Go("event consumer", s.consumer.Run)
 	group.Go("grpc server", s.server.Run)
 	err := group.Wait()
-	return errors.Join(err, s.release(), s.Close())
+	s.release()
+	return errors.Join(err, s.Close())
 }
 
 // release hands this process's watcher over, now that nothing is acked any more.
-func (s *Service) release() error {
+func (s *Service) release() {
 	ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
 	defer cancel()
 	if err := s.tracker.Release(ctx); err != nil {
 		// Not a failure: another process takes it over when it has expired.
 		s.deps.Telemetry.Logger.InfoContext(ctx, "watcher is left to expire", "error", err)
 	}
-	return nil
 }
 
 // Close closes what New opened.

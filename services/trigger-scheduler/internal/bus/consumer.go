@@ -21,8 +21,10 @@ const (
 	batchSize = 256
 	// workers is how many batches are in flight. One is settled by the executor while the next is decoded.
 	workers = 3
-	// pullWait is how long one pull stays open.
-	pullWait = 2 * time.Second
+	// pullWait is how long one pull stays open, and so how long a stop may take.
+	pullWait = time.Second
+	// callWait bounds calls about stream and consumer.
+	callWait = 2 * time.Second
 )
 
 // Settler decides about messages.
@@ -126,13 +128,12 @@ func (c *Consumer) turn(ctx context.Context) error {
 	if handle == nil {
 		return c.provision(ctx)
 	}
-	pullCtx, cancel := context.WithTimeout(ctx, pullWait)
-	defer cancel()
-	pulled, err := (*handle).Fetch(size, jetstream.FetchContext(pullCtx))
+	// The pull is never abandoned: what the server sends into an abandoned one is held up until the ack wait is over.
+	pulled, err := (*handle).Fetch(size, jetstream.FetchMaxWait(pullWait))
 	if err != nil {
 		return errors.Join(err, c.provision(ctx))
 	}
-	err = c.settleAll(ctx, pulled, cancel)
+	err = c.settleAll(ctx, pulled)
 	if err != nil {
 		c.failures.Add(1)
 		return err
@@ -146,12 +147,12 @@ func (c *Consumer) turn(ctx context.Context) error {
 
 // ended reports whether a pull has merely run its time.
 func ended(err error) bool {
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, nats.ErrTimeout)
+	return errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// settleAll settles what a pull brings, as much at once as has come. It ends the pull at the first failure, and gives back what came
-// after it.
-func (c *Consumer) settleAll(ctx context.Context, pulled jetstream.MessageBatch, stop context.CancelFunc) error {
+// settleAll settles what a pull brings, as much at once as has come. After a failure, and when the service stops, it gives back what
+// still comes.
+func (c *Consumer) settleAll(ctx context.Context, pulled jetstream.MessageBatch) error {
 	var (
 		failure error
 		msgs    = make([]jetstream.Msg, 0, batchSize)
@@ -177,9 +178,6 @@ func (c *Consumer) settleAll(ctx context.Context, pulled jetstream.MessageBatch,
 			failure = c.settle(context.WithoutCancel(ctx), msgs, events[:0])
 		} else {
 			c.giveBack(ctx, msgs)
-		}
-		if failure != nil {
-			stop()
 		}
 	}
 	return failure
@@ -229,7 +227,7 @@ func (c *Consumer) giveBack(ctx context.Context, msgs []jetstream.Msg) {
 func (c *Consumer) provision(ctx context.Context) error {
 	c.mend.Lock()
 	defer c.mend.Unlock()
-	limited, cancel := context.WithTimeout(ctx, pullWait)
+	limited, cancel := context.WithTimeout(ctx, callWait)
 	defer cancel()
 	handle, err := c.stream.Provision(limited, c.floor.Load())
 	if err != nil {

@@ -26,11 +26,18 @@ const (
 // subjects is what the stream takes.
 const subjects = "uniconnect.events.>"
 
-// DefaultMaxBytes is the stream's limit in development.
-const DefaultMaxBytes = 4 << 30
+// Limits are what installations and tests may differ in.
+type Limits struct {
+	// MaxBytes is how much the stream may hold.
+	MaxBytes int64
+	// AckWait is after what time a message that was not settled is delivered again.
+	AckWait time.Duration
+}
+
+// DefaultLimits are those of development and small installations.
+func DefaultLimits() Limits { return Limits{MaxBytes: 4 << 30, AckWait: 30 * time.Second} }
 
 const (
-	ackWait       = 30 * time.Second
 	maxAckPending = 8192
 	duplicates    = 2 * time.Minute
 	retention     = 7 * 24 * time.Hour
@@ -38,34 +45,34 @@ const (
 
 // StreamConfig is the stream of the contract. DiscardNew makes a full stream refuse events, which their producers then keep, in place of
 // dropping old ones that nobody has read.
-func StreamConfig(maxBytes int64) jetstream.StreamConfig {
+func StreamConfig(limits Limits) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: StreamName, Subjects: []string{subjects}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
-		Discard: jetstream.DiscardNew, MaxBytes: maxBytes, MaxAge: retention, Duplicates: duplicates,
+		Discard: jetstream.DiscardNew, MaxBytes: limits.MaxBytes, MaxAge: retention, Duplicates: duplicates,
 	}
 }
 
-func consumerConfig() jetstream.ConsumerConfig {
+func consumerConfig(limits Limits) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Durable: ConsumerName, DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckExplicitPolicy,
-		AckWait: ackWait, MaxDeliver: -1, MaxAckPending: maxAckPending, ReplayPolicy: jetstream.ReplayInstantPolicy,
+		AckWait: limits.AckWait, MaxDeliver: -1, MaxAckPending: maxAckPending, ReplayPolicy: jetstream.ReplayInstantPolicy,
 	}
 }
 
 // Stream is the event stream. It is safe for concurrent use.
 type Stream struct {
-	js       jetstream.JetStream
-	maxBytes int64
-	logger   *slog.Logger
+	js     jetstream.JetStream
+	limits Limits
+	logger *slog.Logger
 }
 
 // New returns the stream on a connection; Provision makes it.
-func New(conn *nats.Conn, maxBytes int64, logger *slog.Logger) (*Stream, error) {
+func New(conn *nats.Conn, limits Limits, logger *slog.Logger) (*Stream, error) {
 	js, err := jetstream.New(conn)
 	if err != nil {
 		return nil, fmt.Errorf("JetStream client: %w", err)
 	}
-	return &Stream{js: js, maxBytes: maxBytes, logger: logger}, nil
+	return &Stream{js: js, limits: limits, logger: logger}, nil
 }
 
 // Ready checks that the stream answers.
@@ -74,12 +81,12 @@ func (s *Stream) Ready(ctx context.Context) error { return bus.Ready(ctx, s.js, 
 // Provision makes stream and consumer, or brings them to their configuration. A consumer that somebody deleted begins again after the
 // sequence floor, up to which all was acked; 0 begins at the beginning, where the start keys settle what is met twice.
 func (s *Stream) Provision(ctx context.Context, floor uint64) (jetstream.Consumer, error) {
-	_, drift, err := bus.EnsureStream(ctx, s.js, StreamConfig(s.maxBytes))
+	_, drift, err := bus.EnsureStream(ctx, s.js, StreamConfig(s.limits))
 	if err != nil {
 		return nil, bus.Classify(err)
 	}
 	s.report(ctx, "stream was not as configured", drift)
-	cfg := consumerConfig()
+	cfg := consumerConfig(s.limits)
 	existing, err := s.js.Consumer(ctx, StreamName, ConsumerName)
 	switch {
 	case err == nil:

@@ -66,7 +66,7 @@ func (c *Consumer) look(ctx context.Context, now time.Time) error {
 	if handle == nil {
 		return c.provision(ctx)
 	}
-	limited, cancel := context.WithTimeout(ctx, pullWait)
+	limited, cancel := context.WithTimeout(ctx, callWait)
 	defer cancel()
 	info, err := (*handle).Info(limited)
 	if err != nil {
