@@ -3,6 +3,7 @@ module workflow.uniconnect/services/workflow-catalog
 go 1.26.0
 
 require (
+	github.com/google/go-cmp v0.7.0
 	github.com/google/uuid v1.6.0
 	github.com/jackc/pgx/v5 v5.12.0
 	go.opentelemetry.io/otel/metric v1.47.0

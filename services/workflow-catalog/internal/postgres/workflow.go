@@ -118,9 +118,9 @@ func (s *Store) Create(ctx context.Context, call workflow.Call, w workflow.Workf
 
 const updateWorkflow = `
 UPDATE workflows
-SET title = $4, description = $5, state = $6, revision = $7, version = version + 1, update_user = $8,
-    active_since = CASE WHEN $6 = 2 THEN active_since END,
-    finalize_at = CASE WHEN $6 = 3 THEN clock_timestamp() END
+SET title = $4, description = $5, state = $6::smallint, revision = $7, version = version + 1, update_user = $8,
+    active_since = CASE WHEN $6::smallint = 2 THEN active_since END,
+    finalize_at = CASE WHEN $6::smallint = 3 THEN clock_timestamp() END
 WHERE tenant = $1 AND id = $2 AND version = $3 AND state <> 3`
 
 // Change applies a change to the version it was made for.
