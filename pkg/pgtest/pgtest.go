@@ -24,6 +24,7 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -38,7 +39,7 @@ const URLEnv = "UC_TEST_DATABASE_URL"
 
 const (
 	dirPattern     = "uc-pgtest-*"
-	abandonedAfter = time.Hour
+	abandonedAfter = 5 * time.Minute // longer than any server takes to start
 	stopTimeout    = 20 * time.Second
 	cleanupTimeout = 20 * time.Second
 )
@@ -113,12 +114,21 @@ func startServer(ctx context.Context) (stop func(), err error) {
 func removeAbandoned() {
 	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), dirPattern)) // the pattern is well formed
 	for _, dir := range dirs {
-		_, err := os.Stat(filepath.Join(dir, "cluster", "postmaster.pid"))
-		info, statErr := os.Stat(dir)
-		if errors.Is(err, os.ErrNotExist) && statErr == nil && time.Since(info.ModTime()) > abandonedAfter {
+		info, err := os.Stat(dir)
+		if err == nil && time.Since(info.ModTime()) > abandonedAfter && !inUse(dir) {
 			_ = os.RemoveAll(dir) // the next run tries again
 		}
 	}
+}
+
+// inUse reports whether a process holds the lock of a server's directory.
+func inUse(dir string) bool {
+	lock, err := os.Open(filepath.Join(dir, "lock"))
+	if err != nil {
+		return !errors.Is(err, os.ErrNotExist)
+	}
+	defer lock.Close()
+	return syscall.Flock(int(lock.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil
 }
 
 // New returns the URL of a database that is this test's alone, a copy of what

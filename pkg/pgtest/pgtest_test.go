@@ -8,8 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
 	"workflow.uniconnect/pkg/pgtest"
@@ -102,5 +105,43 @@ func TestWithpg(t *testing.T) {
 	}
 	if _, err := pgx.Connect(t.Context(), strings.TrimSpace(string(out))); err == nil {
 		t.Error("the server is still up after the command ended")
+	}
+}
+
+func TestWithServer_RemovesWhatTheKilledLeft(t *testing.T) {
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	old := time.Now().Add(-time.Hour)
+	dir := func(name string) string {
+		t.Helper()
+		dir := filepath.Join(tmp, name)
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	dead, inUse, young := dir("uc-pgtest-1"), dir("uc-pgtest-2"), dir("uc-pgtest-3")
+	lock, err := os.Create(filepath.Join(inUse, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{dead, inUse} {
+		if err := os.Chtimes(dir, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := pgtest.WithServer(t.Context(), func(string) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(filepath.Join(tmp, "uc-pgtest-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{inUse, young}, left); diff != "" {
+		t.Errorf("directories left (-want +got):\n%s", diff)
 	}
 }
