@@ -128,7 +128,9 @@ func failure(ctx context.Context, call action.Call, err error) run.Outcome {
 			fmt.Sprintf("there is no record %s in the module %s", text(call.Params["id"]), text(call.Params["module"])))
 	case fault.KindInvalidArgument:
 		return action.Failed(action.ReasonParams, "the CRM refused the parameters: "+f.Message)
-	case fault.KindUnavailable, fault.KindDeadlineExceeded, fault.KindCanceled, fault.KindResourceExhausted, fault.KindInternal:
+	case fault.KindDeadlineExceeded: // the step's: the server learns it with the call and may notice before our context does
+		return action.Retryable(action.ReasonStepTimeout, "the CRM did not answer within the step's time limit")
+	case fault.KindUnavailable, fault.KindCanceled, fault.KindResourceExhausted, fault.KindInternal:
 		o := action.Retryable(action.ReasonTargetUnreachable, "the CRM did not do its work: "+f.Message)
 		o.RetryAfter = f.RetryAfter
 		return o

@@ -160,7 +160,8 @@ func TestClient_failures(t *testing.T) {
 		"forbidden":   {fault.PermissionDenied("INTERNAL_METHOD", "no"), run.Error{Reason: "INTERNAL_METHOD", Message: "the CRM refused the call: no"}, 0},
 		"key_reused":  {fault.FailedPrecondition("REQUEST_ID_REUSED", "used"), run.Error{Reason: "REQUEST_ID_REUSED", Message: "the CRM refused the call: used"}, 0},
 		"unavailable": {fault.Unavailable("DATABASE_UNAVAILABLE", "away").WithRetryAfter(2 * time.Second), run.Error{Reason: "TARGET_UNREACHABLE", Message: "the CRM did not do its work: away", Retryable: true}, 2 * time.Second},
-		"defect":      {context.DeadlineExceeded, run.Error{Reason: "TARGET_UNREACHABLE", Message: "the CRM did not do its work: the call took longer than its deadline", Retryable: true}, 0},
+		"deadline":    {context.DeadlineExceeded, run.Error{Reason: "STEP_TIMEOUT", Message: "the CRM did not answer within the step's time limit", Retryable: true}, 0},
+		"defect":      {errors.New("nil map"), run.Error{Reason: "TARGET_UNREACHABLE", Message: "the CRM did not do its work: internal error", Retryable: true}, 0},
 		"aborted":     {fault.Aborted("RECORD_VERSION", "changed"), run.Error{Reason: "RECORD_VERSION", Message: "the CRM refused the change: changed", Retryable: true}, 0},
 	}
 	params := map[string]any{"module": "leads", "id": "lead-1", "fields": map[string]any{"a": "b"}}

@@ -198,7 +198,7 @@ func TestClient_Do_TLS(t *testing.T) {
 
 // Many targets that never stop talking must not take the process's memory.
 func TestClient_Do_bounded_memory(t *testing.T) {
-	const calls, bound = 300, 100 << 20
+	const calls, bound = 200, 80 << 20
 	url := rawServer(t, drip("HTTP/1.1 200 OK\r\n\r\n", strings.Repeat("x", 64<<10), 0))
 	client := newClient(t, nil)
 
