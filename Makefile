@@ -26,7 +26,7 @@ run: build ## Build and start everything in one process, with sandbox and seeds;
 .PHONY: build
 build: pg ## Build all binaries into bin/
 	@mkdir -p $(BIN)
-	go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ $(COMMANDS)
+	go build -ldflags '$(LDFLAGS)' -o $(BIN)/ $(COMMANDS)
 
 # PostgreSQL: a server that UC_DATABASE_URL names, binaries on the machine, or those of an npm package.
 .PHONY: pg
@@ -54,6 +54,7 @@ bench: build ## The benchmarks; prints the table of figures beside the reference
 gen: $(BIN)/buf $(BIN)/protoc-gen-go ## Generate Go and OpenAPI from the protos
 	$(BIN)/buf format -w --path proto/uniconnect
 	$(BIN)/buf generate
+	sh proto/openapi/generate.sh
 
 .PHONY: gen-check
 gen-check: gen ## Fail when generated code differs from what is committed, or the contract breaks

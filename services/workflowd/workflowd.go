@@ -111,7 +111,7 @@ func (s *Service) startNATS() error {
 }
 
 func (s *Service) buildServices(ctx context.Context) error {
-	cat, err := catalog.New(ctx, s.deps.For("workflow-catalog"))
+	cat, err := catalog.New(ctx, catalog.Config{Deps: s.deps.For(catalog.Name)})
 	if err != nil {
 		return fmt.Errorf("build workflow-catalog: %w", err)
 	}
@@ -121,7 +121,7 @@ func (s *Service) buildServices(ctx context.Context) error {
 		return fmt.Errorf("build trigger-scheduler: %w", err)
 	}
 	s.add("trigger-scheduler", sch)
-	exe, err := executor.New(ctx, s.deps.For("executor"))
+	exe, err := executor.New(ctx, executor.Config{Deps: s.deps.For(executor.Name)})
 	if err != nil {
 		return fmt.Errorf("build executor: %w", err)
 	}

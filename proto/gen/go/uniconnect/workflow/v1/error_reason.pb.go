@@ -125,6 +125,8 @@ const (
 	ErrorReason_STOPPED ErrorReason_Value = 48
 	// Another workflow of the tenant has this title; the metadata names its id.
 	ErrorReason_WORKFLOW_EXISTS ErrorReason_Value = 49
+	// A page of another site sent the request.
+	ErrorReason_CROSS_ORIGIN ErrorReason_Value = 50
 )
 
 // Enum value maps for ErrorReason_Value.
@@ -180,6 +182,7 @@ var (
 		47: "LIMIT_REACHED",
 		48: "STOPPED",
 		49: "WORKFLOW_EXISTS",
+		50: "CROSS_ORIGIN",
 	}
 	ErrorReason_Value_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED": 0,
@@ -232,6 +235,7 @@ var (
 		"LIMIT_REACHED":            47,
 		"STOPPED":                  48,
 		"WORKFLOW_EXISTS":          49,
+		"CROSS_ORIGIN":             50,
 	}
 )
 
@@ -304,8 +308,8 @@ var File_uniconnect_workflow_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_uniconnect_workflow_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	")uniconnect/workflow/v1/error_reason.proto\x12\x16uniconnect.workflow.v1\"\x95\b\n" +
-	"\vErrorReason\"\x85\b\n" +
+	")uniconnect/workflow/v1/error_reason.proto\x12\x16uniconnect.workflow.v1\"\xa7\b\n" +
+	"\vErrorReason\"\x97\b\n" +
 	"\x05Value\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rTOKEN_MISSING\x10\x01\x12\x11\n" +
@@ -361,7 +365,8 @@ const file_uniconnect_workflow_v1_error_reason_proto_rawDesc = "" +
 	"\tCANCELLED\x10.\x12\x11\n" +
 	"\rLIMIT_REACHED\x10/\x12\v\n" +
 	"\aSTOPPED\x100\x12\x13\n" +
-	"\x0fWORKFLOW_EXISTS\x101BDZBworkflow.uniconnect/proto/gen/go/uniconnect/workflow/v1;workflowv1b\x06proto3"
+	"\x0fWORKFLOW_EXISTS\x101\x12\x10\n" +
+	"\fCROSS_ORIGIN\x102BDZBworkflow.uniconnect/proto/gen/go/uniconnect/workflow/v1;workflowv1b\x06proto3"
 
 var (
 	file_uniconnect_workflow_v1_error_reason_proto_rawDescOnce sync.Once
