@@ -105,6 +105,9 @@ func (a *attributes) fromHeader(header map[string][]string) *Problem {
 		}
 		if len(name) > 3 && name[2] == '-' && strings.IndexByte(value, '%') >= 0 {
 			value = percentDecoded(value)
+			if p := checkText(name, value); p != nil {
+				return p
+			}
 		}
 		if field == &a.id {
 			if a.idGiven = true; value == "" {
@@ -344,10 +347,10 @@ func checkText(name, value string) *Problem {
 	return nil
 }
 
-// percentDecoded undoes the encoding that CloudEvents' bindings prescribe for header values. A value that only looks encoded stays.
+// percentDecoded undoes the encoding that CloudEvents' bindings prescribe for header values. A value that is not encoded stays.
 func percentDecoded(value string) string {
 	decoded, err := url.PathUnescape(value)
-	if err != nil || checkText("", decoded) != nil {
+	if err != nil {
 		return value
 	}
 	return decoded

@@ -143,6 +143,8 @@ func TestDecoder_Decode_problems(t *testing.T) {
 		"id_twice_other_case":   {callEnded, header("ce-id", "a", "Ce-Id", "b"), `{}`, ReasonAttribute},
 		"id_twice_in_envelope":  {callEnded, structured, `{"id":"a","id":"a"}`, ReasonAttribute},
 		"id_differs":            {callEnded, header("content-type", "application/cloudevents+json", "ce-id", "b"), `{"id":"a"}`, ReasonAttribute},
+		"encoded_nul":           {callEnded, header("ce-id", "a%00"), `{}`, ReasonAttribute},
+		"encoded_bad_utf8":      {callEnded, header("ce-id", "a%ff"), `{}`, ReasonAttribute},
 		"control_in_source":     {callEnded, header("ce-source", "a\tb"), `{}`, ReasonAttribute},
 		"source_long":           {callEnded, header("ce-source", strings.Repeat("x", 1025)), `{}`, ReasonAttribute},
 		"version":               {callEnded, header("ce-specversion", "2.0"), `{}`, ReasonAttribute},

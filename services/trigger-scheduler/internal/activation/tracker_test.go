@@ -1,0 +1,265 @@
+package activation
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"workflow.uniconnect/services/trigger-scheduler/internal/event"
+	"workflow.uniconnect/services/trigger-scheduler/internal/index"
+	"workflow.uniconnect/services/trigger-scheduler/internal/predicate"
+	"workflow.uniconnect/services/trigger-scheduler/internal/start"
+)
+
+// world is what a tracker acts on.
+type world struct {
+	mu       sync.Mutex
+	down     error // of the store
+	broken   error // of the stream
+	seen     []time.Time
+	released int
+	estates  []Estate
+	buried   []WatcherID
+	reads    []read
+}
+
+type read struct {
+	subject string
+	from    time.Time
+	until   uint64
+	only    int
+}
+
+func (w *world) Renew(_ context.Context, _ WatcherID, seen time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.down == nil {
+		w.seen = append(w.seen, seen)
+	}
+	return w.down
+}
+
+func (w *world) Release(context.Context, WatcherID) error { w.released++; return nil }
+
+func (w *world) Inherit(context.Context, WatcherID, time.Duration) ([]Estate, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.estates), nil
+}
+
+func (w *world) Bury(_ context.Context, e Estate) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.buried = append(w.buried, e.ID)
+	w.estates = slices.DeleteFunc(w.estates, func(o Estate) bool { return o.ID == e.ID })
+	return nil
+}
+
+func (w *world) Last(context.Context) (uint64, time.Time, error) {
+	return 7, time.Now().Add(time.Hour), nil
+}
+
+func (w *world) Read(_ context.Context, subject string, from time.Time, until uint64, fn func([]event.Message) error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.broken != nil {
+		return w.broken
+	}
+	w.reads = append(w.reads, read{subject: subject, from: from, until: until})
+	return fn(nil)
+}
+
+func (w *world) Restart(_ context.Context, _ []event.Message, only map[index.ID]struct{}) error {
+	w.reads[len(w.reads)-1].only = len(only)
+	return nil
+}
+
+func (w *world) set(fn func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fn()
+}
+
+// run starts a tracker in the bubble and returns its stop.
+func run(t *testing.T, w *world) (*Tracker, func()) {
+	t.Helper()
+	env, err := predicate.NewEnv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, err := New(Options{Index: index.New(env), Store: w, Stream: w, Restarter: w, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = tr.Run(ctx)
+	}()
+	return tr, func() { cancel(); <-done }
+}
+
+func definition(id string, effective time.Time) index.Definition {
+	return index.Definition{
+		Tenant: "acme", Workflow: start.WorkflowID(id), Active: true, HasSteps: true, Effective: effective, ActiveSince: effective,
+		Trigger: &index.Trigger{Type: "call.ended"},
+	}
+}
+
+func TestTracker_gate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		tr, stop := run(t, w)
+		defer stop()
+		synctest.Wait()
+		if tr.Open() || len(w.seen) != 0 {
+			t.Fatal("open before the first snapshot")
+		}
+		asOf := time.Now()
+		tr.Snapshot(t.Context(), nil, asOf)
+		synctest.Wait()
+		if !tr.Open() || len(w.seen) != 1 || !w.seen[0].Equal(asOf) {
+			t.Fatalf("not open after the first snapshot: %v", w.seen)
+		}
+		<-time.After(29 * time.Second)
+		if !tr.Open() {
+			t.Error("closed before 30 s of silence")
+		}
+		<-time.After(time.Second)
+		if tr.Open() {
+			t.Error("open after 30 s of silence")
+		}
+		opened := make(chan error, 1)
+		go func() { opened <- tr.Wait(t.Context()) }()
+		synctest.Wait()
+		tr.Changes(t.Context(), nil, time.Now())
+		if err := <-opened; err != nil || !tr.Open() {
+			t.Errorf("a word does not open it again: %v", err)
+		}
+	})
+}
+
+func TestTracker_is_not_covered_without_its_row(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		tr, stop := run(t, w)
+		defer stop()
+		tr.Snapshot(t.Context(), nil, time.Now())
+		synctest.Wait()
+		w.set(func() { w.down = errors.New("away") })
+		for range 19 {
+			<-time.After(time.Second)
+			tr.Changes(t.Context(), nil, time.Now())
+		}
+		if !tr.Covered() {
+			t.Error("not covered although the row is not 20 s old")
+		}
+		<-time.After(2 * time.Second)
+		if tr.Covered() || tr.Open() {
+			t.Error("covered by a row of more than 20 s")
+		}
+		w.set(func() { w.down = nil })
+		<-time.After(2 * time.Second)
+		synctest.Wait()
+		if !tr.Covered() {
+			t.Error("not covered after a renewal")
+		}
+		if err := tr.Release(t.Context()); err != nil || w.released != 1 || tr.Covered() {
+			t.Errorf("after the release: %v, %d, covered %v", err, w.released, tr.Covered())
+		}
+	})
+}
+
+func TestTracker_seen_waits_for_the_re_reads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{broken: errors.New("away")}
+		tr, stop := run(t, w)
+		defer stop()
+		begin := time.Now()
+		tr.Snapshot(t.Context(), []index.Definition{definition("old", begin.Add(-time.Hour))}, begin)
+		synctest.Wait()
+		changed := begin.Add(time.Second)
+		off := definition("off", changed)
+		off.Active = false
+		tr.Changes(t.Context(), []index.Definition{definition("a", changed), definition("b", changed.Add(time.Millisecond)), off}, begin.Add(2*time.Second))
+		<-time.After(5 * time.Second)
+		if got := w.seen[len(w.seen)-1]; !got.Equal(begin) {
+			t.Errorf("seen went on to %v although nothing was re-read", got.Sub(begin))
+		}
+		w.set(func() { w.broken = nil })
+		<-time.After(10 * time.Second)
+		synctest.Wait()
+		want := read{"uniconnect.events.acme.call.ended", changed, 7, 2}
+		if len(w.reads) != 1 || w.reads[0] != want {
+			t.Errorf("reads: got %+v, want one %+v", w.reads, want)
+		}
+		if got := w.seen[len(w.seen)-1]; !got.Equal(begin.Add(2 * time.Second)) {
+			t.Errorf("seen: got %v, want 2s", got.Sub(begin))
+		}
+	})
+}
+
+func TestTracker_resumed_watch_reaches_back(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		tr, stop := run(t, w)
+		defer stop()
+		begin := time.Now()
+		tr.Snapshot(t.Context(), nil, begin)
+		<-time.After(8 * time.Second)
+		tr.Resumed()
+		late := begin.Add(7 * time.Second)
+		tr.Changes(t.Context(), []index.Definition{definition("a", late)}, begin.Add(7500*time.Millisecond))
+		synctest.Wait()
+		tr.Changes(t.Context(), nil, begin.Add(9*time.Second)) // beyond the pause
+		tr.Changes(t.Context(), []index.Definition{definition("b", begin.Add(9*time.Second))}, begin.Add(10*time.Second))
+		synctest.Wait()
+		if len(w.reads) != 2 || !w.reads[0].from.Equal(begin.Add(-10*time.Second)) || !w.reads[1].from.Equal(begin.Add(9*time.Second)) {
+			t.Errorf("reads: got %+v", w.reads)
+		}
+	})
+}
+
+func TestTracker_second_snapshot_reads_what_was_missed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		tr, stop := run(t, w)
+		defer stop()
+		begin := time.Now()
+		old, changed := definition("old", begin.Add(-time.Hour)), definition("new", begin.Add(3*time.Second))
+		tr.Snapshot(t.Context(), []index.Definition{old}, begin)
+		synctest.Wait()
+		tr.Snapshot(t.Context(), []index.Definition{old, changed}, begin.Add(5*time.Second))
+		synctest.Wait()
+		if len(w.reads) != 1 || w.reads[0].only != 1 || !w.reads[0].from.Equal(begin.Add(-10*time.Second)) {
+			t.Errorf("reads: got %+v", w.reads)
+		}
+	})
+}
+
+func TestTracker_takes_over_after_reading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		dead := Estate{ID: WatcherID{1}, SeenThrough: begin.Add(-time.Minute)}
+		w := &world{estates: []Estate{dead}, broken: errors.New("away")}
+		tr, stop := run(t, w)
+		defer stop()
+		tr.Snapshot(t.Context(), []index.Definition{definition("old", begin.Add(-time.Hour)), definition("new", begin.Add(-time.Second))}, begin)
+		<-time.After(time.Second)
+		if len(w.buried) != 0 {
+			t.Fatal("the row is gone before the stream was read")
+		}
+		w.set(func() { w.broken = nil })
+		<-time.After(10 * time.Second)
+		synctest.Wait()
+		if len(w.buried) != 1 || len(w.reads) != 1 || w.reads[0].only != 1 || !w.reads[0].from.Equal(begin.Add(-70*time.Second)) {
+			t.Errorf("buried %v after %+v", w.buried, w.reads)
+		}
+	})
+}
