@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -33,9 +34,17 @@ const (
 	closeTimeout = 30 * time.Second
 )
 
+// Config is what a Service is made of.
+type Config struct {
+	service.Deps
+	// Out takes the few lines that tell a person in development where everything is. Nil means none.
+	Out io.Writer
+}
+
 // Service is everything, built and not yet running.
 type Service struct {
 	deps   service.Deps
+	out    io.Writer
 	stack  lifecycle.Stack
 	parts  []part
 	failed <-chan struct{} // closed when the private PostgreSQL has exited; nil without one
@@ -49,8 +58,8 @@ type part struct {
 
 // New starts the embedded servers, brings the schemas up to date and builds the services. The servers must run first, since the
 // services are built upon them; nothing else is started.
-func New(ctx context.Context, deps service.Deps) (*Service, error) {
-	s := &Service{deps: deps}
+func New(ctx context.Context, cfg Config) (*Service, error) {
+	s := &Service{deps: cfg.Deps, out: cfg.Out}
 	if err := s.build(ctx); err != nil {
 		closeCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
@@ -157,12 +166,24 @@ func (s *Service) Run(ctx context.Context) error {
 		group.Go("private PostgreSQL", s.watchPostgres)
 	}
 	if s.seeder != nil {
-		group.Go("seed", s.seeder.Run)
+		group.Go("seed", s.seed)
 	}
 	err := group.Wait()
 	closeCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	return errors.Join(err, s.stack.Close(closeCtx))
+}
+
+// seed puts the seeds in place and then tells a person what there is.
+func (s *Service) seed(ctx context.Context) error {
+	if err := s.seeder.Run(ctx); err != nil {
+		return err
+	}
+	if s.out == nil {
+		return nil
+	}
+	_, err := io.WriteString(s.out, welcome(s.deps.Settings))
+	return err
 }
 
 // watchPostgres ends the process when its database has died: a supervisor's restart brings both back in order.

@@ -155,6 +155,9 @@ func (b *builder) action(field string, action *Action, n *node) {
 		v.Field = field + "." + v.Field
 		b.violations = append(b.violations, v)
 	}
+	if action.Connection != "" {
+		b.fail(field+".connection", reasonNotAvailable, "connections are not available in this release")
+	}
 	params := action.Params
 	if params == nil {
 		params = map[string]any{}

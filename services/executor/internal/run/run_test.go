@@ -341,7 +341,7 @@ func TestCompiler_Compile_finds_every_problem(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, violations := c.Compile(Definition{Steps: []Step{
-		{ID: "a", Action: &Action{Type: "nope", Params: map[string]any{"url": "${1 +}"}}},
+		{ID: "a", Action: &Action{Type: "nope", Connection: "x", Params: map[string]any{"url": "${1 +}"}}},
 		{ID: "b", OnlyIf: &Predicate{Expression: "1", Field: ".expression"}, Unsupported: "bulk"},
 		{ID: "c", Condition: &Condition{
 			Branches:  []Branch{{When: Predicate{Field: ".rules.rules[0].value", Problem: "expected a list"}}},
@@ -354,10 +354,11 @@ func TestCompiler_Compile_finds_every_problem(t *testing.T) {
 		got[v.Field] = v.Reason
 	}
 	want := map[string]fault.Reason{
-		"steps[0].action.type":       "UNKNOWN_ACTION_TYPE",
-		"steps[0].action.params.url": "EXPRESSION",
-		"steps[1].onlyIf.expression": "EXPRESSION",
-		"steps[1].bulk":              "NOT_AVAILABLE",
+		"steps[0].action.type":                                     "UNKNOWN_ACTION_TYPE",
+		"steps[0].action.connection":                               "NOT_AVAILABLE",
+		"steps[0].action.params.url":                               "EXPRESSION",
+		"steps[1].onlyIf.expression":                               "EXPRESSION",
+		"steps[1].bulk":                                            "NOT_AVAILABLE",
 		"steps[2].condition.branches[0].when.rules.rules[0].value": "FIELD_RULE",
 		"steps[2].condition.otherwise[0].set.variables.v":          "EXPRESSION",
 		"steps[3].delay.until":                                     "EXPRESSION",

@@ -11,8 +11,10 @@ import (
 
 func main() {
 	os.Exit(service.Main(service.Spec{
-		Name:    "workflowd",
-		New:     func(ctx context.Context, deps service.Deps) (service.Runner, error) { return workflowd.New(ctx, deps) },
+		Name: "workflowd",
+		New: func(ctx context.Context, deps service.Deps) (service.Runner, error) {
+			return workflowd.New(ctx, workflowd.Config{Deps: deps, Out: os.Stdout})
+		},
 		Migrate: workflowd.Migrate,
 		Verbs:   map[string]service.Verb{"token": workflowd.Token},
 	}))
