@@ -16,11 +16,16 @@ const (
 	maxAcceptBytes = 8 << 20
 	// maxQueuedBytes bounds the bodies in memory; callers wait beyond it.
 	maxQueuedBytes = 64 << 20
-	// acceptPatience is how long a start may wait in memory for a slot before it is written without an owner. Writing a row without owner
-	// and claiming it back costs twice what starting from memory does.
-	acceptPatience = 40 * time.Millisecond
-	acceptTimeout  = 10 * time.Second
-	itemOverhead   = 256
+	// acceptPatience is how long a start may wait in memory for a slot, and acceptBacklog for how long the starts in memory may keep the
+	// slots busy at the rate at which slots come free. What goes beyond is written without an owner: writing a row and claiming it back
+	// costs half as much again as starting from memory, but callers must not wait for slow targets.
+	acceptPatience = time.Second
+	acceptBacklog  = 500 * time.Millisecond
+	turnoverWindow = 50 * time.Millisecond
+	// hopefulDuration is how long an execution holds its slot, before anything is known about it.
+	hopefulDuration = 50 * time.Millisecond
+	acceptTimeout   = 10 * time.Second
+	itemOverhead    = 256
 )
 
 var (
@@ -38,7 +43,30 @@ type accepter struct {
 	cond    *sync.Cond // of mu: something was queued, a slot came free, or it is over
 	tenants map[string]*tenantQueue
 	order   []*tenantQueue // tenants with items, in turn
+	queued  int
+	rate    turnover
 	closed  bool
+}
+
+// turnover is how many slots come free in a second while starts wait for them, as a moving average. It begins with a hopeful guess,
+// which a few windows of waiting correct.
+type turnover struct {
+	at        time.Time
+	released  int64
+	perSecond float64
+}
+
+func (t *turnover) observe(now time.Time, released int64) {
+	span := now.Sub(t.at)
+	switch {
+	case t.at.IsZero():
+		t.at, t.released = now, released
+		return
+	case span < turnoverWindow:
+		return
+	}
+	t.perSecond = (t.perSecond + float64(released-t.released)/span.Seconds()) / 2
+	t.at, t.released = now, released
 }
 
 type tenantQueue struct {
@@ -64,6 +92,7 @@ type startCall struct {
 
 func newAccepter(e *Engine) *accepter {
 	a := &accepter{e: e, memory: semaphore.NewWeighted(maxQueuedBytes), tenants: make(map[string]*tenantQueue)}
+	a.rate.perSecond = float64(e.slots.total) / hopefulDuration.Seconds()
 	a.cond = sync.NewCond(&a.mu)
 	return a
 }
@@ -120,6 +149,7 @@ func (a *accepter) enqueue(call *startCall, starts []execution.Start) bool {
 		}
 		q.items = append(q.items, p)
 	}
+	a.queued += len(starts)
 	a.cond.Signal()
 	return true
 }
@@ -195,6 +225,8 @@ func (a *accepter) take(batch []*pendingStart) ([]*pendingStart, time.Duration) 
 		budget = 0
 	}
 	now := time.Now()
+	a.rate.observe(now, a.e.slots.released.Load())
+	mayWait := max(int(a.rate.perSecond*acceptBacklog.Seconds()), a.e.slots.total)
 	patience := acceptPatience
 	for progress := true; progress && len(batch) < maxAcceptItems && bytes < maxAcceptBytes; {
 		progress = false
@@ -206,7 +238,7 @@ func (a *accepter) take(batch []*pendingStart) ([]*pendingStart, time.Duration) 
 			case budget > 0 && a.e.slots.reserve(q.tenant):
 				budget--
 				p.accept.Owned = true
-			case t == nil || waited >= acceptPatience:
+			case t == nil || waited >= acceptPatience || a.queued > mayWait:
 				p.accept.Owned = false
 			default:
 				patience = min(patience, acceptPatience-waited)
@@ -214,6 +246,7 @@ func (a *accepter) take(batch []*pendingStart) ([]*pendingStart, time.Duration) 
 				continue
 			}
 			progress = true
+			a.queued--
 			batch, bytes = append(batch, p), bytes+len(p.accept.Event)
 			if q.items = q.items[1:]; len(q.items) == 0 {
 				delete(a.tenants, q.tenant)
@@ -224,8 +257,11 @@ func (a *accepter) take(batch []*pendingStart) ([]*pendingStart, time.Duration) 
 			i++
 		}
 	}
-	// The next batch begins with the next tenant.
-	if len(a.order) > 1 {
+	switch {
+	case len(a.order) == 0:
+		a.rate.at = time.Time{} // nobody waits: what comes free now says nothing about how fast it could
+	case len(a.order) > 1:
+		// The next batch begins with the next tenant.
 		a.order = append(a.order[1:], a.order[0])
 	}
 	return batch, patience

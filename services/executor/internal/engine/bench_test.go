@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strconv"
@@ -11,20 +12,33 @@ import (
 	"testing"
 	"time"
 
+	"workflow.uniconnect/services/executor/internal/action"
 	"workflow.uniconnect/services/executor/internal/execution"
+	"workflow.uniconnect/services/executor/internal/run"
 )
 
 // BenchmarkEngine accepts and runs one-step executions whose action does nothing. It reports the CPU time of this process and of
 // PostgreSQL for each, which survives the noise of other work better than the rate does. Run it with -benchtime=20000x.
 func BenchmarkEngine(b *testing.B) {
 	for _, batch := range []int{1, 64, 256} {
-		b.Run(fmt.Sprintf("calls_of_%d", batch), func(b *testing.B) { benchmarkEngine(b, batch) })
+		b.Run(fmt.Sprintf("calls_of_%d", batch), func(b *testing.B) { benchmarkEngine(b, batch, 4, 0) })
 	}
+	// More starts in flight than there are slots: what a backlog costs.
+	b.Run("saturated", func(b *testing.B) { benchmarkEngine(b, 256, 12, 20*time.Millisecond) })
 }
 
-func benchmarkEngine(b *testing.B, batch int) {
+func benchmarkEngine(b *testing.B, batch, callers int, latency time.Duration) {
 	w := newWorld(b)
 	w.calls = nil
+	if latency > 0 {
+		do := w.do
+		w.do = func(ctx context.Context, c action.Call) run.Outcome {
+			timer := time.NewTimer(latency)
+			defer timer.Stop()
+			<-timer.C
+			return do(ctx, c)
+		}
+	}
 	id := w.define(1, step("one"))
 	n := w.engine(w.store, 512)
 	n.start(starts("acme", id, "warm up"))
@@ -35,7 +49,7 @@ func benchmarkEngine(b *testing.B, batch int) {
 	begin := time.Now()
 	var next atomic.Int64
 	var group sync.WaitGroup
-	for range 4 * max(256/batch/4, 1) {
+	for range callers * max(64/batch, 1) {
 		group.Go(func() {
 			for {
 				end := next.Add(int64(batch))

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"workflow.uniconnect/services/executor/internal/execution"
 )
@@ -11,7 +12,8 @@ import (
 // slots are the executions that may run at once. They are shared fairly: while anybody else waits, no tenant holds more than half, and
 // what waits in memory and what waits in the table get half of the free ones each.
 type slots struct {
-	total int
+	total    int
+	released atomic.Int64 // how many slots came back, ever
 
 	mu   sync.Mutex
 	free int
@@ -128,6 +130,7 @@ func (s *slots) setBacklog(hungry bool) {
 
 // release gives a slot back.
 func (s *slots) release(tenant string) {
+	s.released.Add(1)
 	s.mu.Lock()
 	s.free++
 	if s.used[tenant]--; s.used[tenant] <= 0 {

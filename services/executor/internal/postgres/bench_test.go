@@ -8,6 +8,7 @@ import (
 	"workflow.uniconnect/services/executor/internal/execution"
 )
 
+// BenchmarkStore measures one accept and one record of a batch, by its size: neither may grow faster than the batch.
 func BenchmarkStore(b *testing.B) {
 	for _, size := range []int{1, 16, 128, 512} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
