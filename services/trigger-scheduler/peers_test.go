@@ -184,7 +184,7 @@ func (p *executorPeer) setAway(away bool) {
 }
 
 // await waits until the ledger satisfies a condition.
-func (p *executorPeer) await(t *testing.T, what string, ok func(runs map[string]int) bool) {
+func (p *executorPeer) await(t testing.TB, what string, ok func(runs map[string]int) bool) {
 	t.Helper()
 	deadline := time.NewTimer(20 * time.Second)
 	defer deadline.Stop()
@@ -204,7 +204,7 @@ func (p *executorPeer) await(t *testing.T, what string, ok func(runs map[string]
 }
 
 // once fails for every (workflow, event) that ran more than once.
-func (p *executorPeer) once(t *testing.T) {
+func (p *executorPeer) once(t testing.TB) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -216,7 +216,7 @@ func (p *executorPeer) once(t *testing.T) {
 }
 
 // serve runs a gRPC server for peers until the test ends, and returns its address.
-func serve(t *testing.T, register func(*grpc.Server)) string {
+func serve(t testing.TB, register func(*grpc.Server)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // bench is everything around a scheduler.
 type bench struct {
-	t        *testing.T
+	t        testing.TB
 	nats     *natstest.Server
 	js       jetstream.JetStream
 	url      string
@@ -40,7 +40,7 @@ type bench struct {
 	settings config.Settings
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	t.Helper()
 	b := &bench{t: t, nats: natstest.New(t), url: pgtest.New(t, postgres.Migrate), catalog: newCatalogPeer(), executor: newExecutorPeer()}
 	b.js = b.nats.JetStream()

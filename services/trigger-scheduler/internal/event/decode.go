@@ -37,7 +37,9 @@ func (d *Decoder) Decode(m *Message, ev *Event) (problem *Problem) {
 	if p := in.fromHeader(m.Header); p != nil {
 		return p
 	}
-	ev.Traceparent = in.traceparent
+	if validTrace(in.traceparent) {
+		ev.Traceparent = in.traceparent
+	}
 	ev.ID = in.id
 	if len(m.Body) > MaxSize {
 		return attribute("the body is larger than 1 MiB")
@@ -354,6 +356,20 @@ func percentDecoded(value string) string {
 		return value
 	}
 	return decoded
+}
+
+// validTrace holds a traceparent to the form of version 00 of W3C's Trace Context. One that is not is not worth a dead letter: it is left out.
+func validTrace(s string) bool {
+	if len(s) != len("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01") || s[2] != '-' || s[35] != '-' || s[52] != '-' {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if i != 2 && i != 35 && i != 52 && (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
 }
 
 // clip bounds what a message repeats of an event.

@@ -281,14 +281,12 @@ func (in *Intake) Restart(ctx context.Context, msgs []event.Message, only map[in
 	return nil
 }
 
-// sampled reads the flag of a W3C traceparent, 00-<32 hex>-<16 hex>-<flags>.
+// sampled reads the flag at the end of a W3C traceparent, which the decoder has checked. The last bit of a hexadecimal digit is that of its
+// character for 0 to 9, and the other one for a to f.
 func sampled(traceparent string) bool {
-	if len(traceparent) < 55 {
+	if traceparent == "" {
 		return false
 	}
-	c := traceparent[54]
-	if c >= 'a' {
-		c -= 'a' - 10 - '0'
-	}
-	return (c-'0')&1 == 1
+	c := traceparent[len(traceparent)-1]
+	return (c >= 'a') != (c&1 == 1)
 }
