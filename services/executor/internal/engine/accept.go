@@ -320,7 +320,7 @@ func (a *accepter) answer(t *tenure, batch []*pendingStart, items []execution.Ac
 		p.call.answer(p.index, verdicts[i])
 	}
 	if overflow {
-		a.e.slots.setBacklog(true)
+		a.e.slots.foundBacklog()
 		a.e.claimer.wake()
 	}
 }

@@ -15,6 +15,8 @@ const (
 	claimTimeout = 5 * time.Second
 	// backlogPause lets slots gather, so that a backlog is claimed in batches rather than row by row.
 	backlogPause = 10 * time.Millisecond
+	// heldPause is when to look again at rows that are due and could not be claimed.
+	heldPause = 50 * time.Millisecond
 )
 
 // claimer takes due rows. It looks when something may have become due: at the nearest wake time it knows of, when slots come free while
@@ -29,7 +31,7 @@ type claimer struct {
 
 func newClaimer(e *Engine) *claimer {
 	c := &claimer{e: e, signal: make(chan struct{}, 1)}
-	e.slots.onFree = c.onFree
+	e.slots.onFree, e.slots.onBacklog = func() { e.accepter.wake() }, c.wake
 	return c
 }
 
@@ -49,14 +51,6 @@ func (c *claimer) wakeAt(at time.Time) {
 		case c.signal <- struct{}{}:
 		default:
 		}
-	}
-}
-
-// onFree is called whenever a slot comes back.
-func (c *claimer) onFree(free int, backlog bool) {
-	c.e.accepter.wake()
-	if backlog && free >= max(c.e.slots.total/8, 1) {
-		c.wake()
 	}
 }
 
@@ -95,7 +89,7 @@ func (c *claimer) claimAll(ctx context.Context) time.Duration {
 	for ctx.Err() == nil {
 		g := c.e.slots.grantClaim(maxClaim)
 		if g.count == 0 {
-			c.e.slots.setBacklog(true)
+			c.e.slots.foundBacklog()
 			return backlogPause
 		}
 		n, err := c.claim(ctx, t, g)
@@ -114,8 +108,12 @@ func (c *claimer) claimAll(ctx context.Context) time.Duration {
 		c.e.unavailable(ctx, "read next wake time", err)
 		return pollInterval
 	}
-	// Due and yet not claimed: its tenant has all it may hold, or another process is at it.
-	c.e.slots.setBacklog(next <= 0)
+	if next <= 0 {
+		// Due and yet not claimed: its tenant has all it may hold, or another process is at it.
+		c.e.slots.foundBacklog()
+		return heldPause
+	}
+	c.e.slots.foundNoBacklog()
 	return max(next, backlogPause)
 }
 

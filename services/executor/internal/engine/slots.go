@@ -22,15 +22,15 @@ type slots struct {
 	waiting map[string]int
 	backlog map[string]struct{}
 	hungry  bool // rows are left in the table
-	// onFree is told the number of free slots whenever one comes back.
-	onFree func(free int, backlog bool)
+	// onFree is called whenever a slot comes back, onBacklog as well when rows are left in the table and enough slots are free.
+	onFree, onBacklog func()
 }
 
 func newSlots(total int) *slots {
 	return &slots{
 		total: total, free: total,
 		used: make(map[string]int), waiting: make(map[string]int), backlog: make(map[string]struct{}),
-		onFree: func(int, bool) {},
+		onFree: func() {}, onBacklog: func() {},
 	}
 }
 
@@ -118,14 +118,19 @@ func (s *slots) settleClaim(g grant, tenants []string) {
 	}
 }
 
-// setBacklog says whether rows are left in the table that could be claimed now.
-func (s *slots) setBacklog(hungry bool) {
+// foundBacklog says that rows are left in the table that could be claimed now.
+func (s *slots) foundBacklog() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.hungry = hungry
-	if !hungry {
-		clear(s.backlog)
-	}
+	s.hungry = true
+}
+
+// foundNoBacklog says that none are left.
+func (s *slots) foundNoBacklog() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hungry = false
+	clear(s.backlog)
 }
 
 // release gives a slot back.
@@ -136,9 +141,12 @@ func (s *slots) release(tenant string) {
 	if s.used[tenant]--; s.used[tenant] <= 0 {
 		delete(s.used, tenant)
 	}
-	free, hungry := s.free, s.hungry
+	claim := s.hungry && s.free >= max(s.total/8, 1)
 	s.mu.Unlock()
-	s.onFree(free, hungry)
+	s.onFree()
+	if claim {
+		s.onBacklog()
+	}
 }
 
 func (s *slots) inUse() int {

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"workflow.uniconnect/pkg/auth"
 	"workflow.uniconnect/pkg/fault"
@@ -84,10 +85,11 @@ func (s *Executions) RunWorkflow(ctx context.Context, req *workflowv1.RunWorkflo
 		return nil, fault.FailedPrecondition(reasonWorkflowState, "only an active workflow can be run; this one is "+workflow.GetState().String()).
 			With("state", workflow.GetState().String())
 	}
-	start, err := manualStart(ctx, principal, id, workflow.GetRevision(), requestID, req)
+	start, err := manualStart(principal, id, requestID, req.GetInput())
 	if err != nil {
 		return nil, err
 	}
+	start.Revision, start.Traceparent = workflow.GetRevision(), traceparent(ctx)
 	verdicts, err := s.engine.Start(ctx, []execution.Start{start})
 	if err != nil {
 		return nil, err
@@ -132,13 +134,11 @@ type manualEvent struct {
 	Data   json.RawMessage `json:"data"`
 }
 
-func manualStart(ctx context.Context, p auth.Principal, id execution.WorkflowID, revision int32, requestID string,
-	req *workflowv1.RunWorkflowRequest,
-) (execution.Start, error) {
+func manualStart(p auth.Principal, id execution.WorkflowID, requestID string, input *structpb.Struct) (execution.Start, error) {
 	data := []byte("{}")
-	if req.GetInput() != nil {
+	if input != nil {
 		var err error
-		if data, err = protojson.Marshal(req.GetInput()); err != nil {
+		if data, err = protojson.Marshal(input); err != nil {
 			return execution.Start{}, fault.Invalid(fault.Violation{Field: "input", Description: "is not valid JSON"})
 		}
 	}
@@ -158,8 +158,7 @@ func manualStart(ctx context.Context, p auth.Principal, id execution.WorkflowID,
 		return execution.Start{}, fault.Invalid(fault.Violation{Field: "input", Description: "must not be larger than 1 MiB", Reason: fault.ReasonTooLarge})
 	}
 	return execution.Start{
-		Tenant: p.Tenant, WorkflowID: id, Revision: revision, Key: key, Cause: execution.ManualCause(p.Subject),
-		Event: event, Traceparent: traceparent(ctx),
+		Tenant: p.Tenant, WorkflowID: id, Key: key, Cause: execution.ManualCause(p.Subject), Event: event,
 	}, nil
 }
 

@@ -18,9 +18,9 @@ import (
 // can be won again. The answer is the ids that won; why others did not is asked apart, since it is rare.
 const acceptSQL = `
 WITH item AS (
-	SELECT * FROM unnest($2::text[], $3::bytea[], $4::uuid[], $5::uuid[], $6::int4[], $7::int8[], $8::bool[],
-		$9::int2[], $10::text[], $11::text[], $12::text[], $13::timestamptz[], $14::text[], $15::text[])
-	AS i (tenant, key, workflow_id, id, revision, ttl_us, owned,
+	SELECT * FROM unnest($1::text[], $2::bytea[], $3::uuid[], $4::uuid[], $5::int4[], $6::int8[], $7::uuid[],
+		$8::int2[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::text[], $14::text[])
+	AS i (tenant, key, workflow_id, id, revision, ttl_us, owner,
 		cause_kind, cause_id, cause_type, cause_source, nominal_time, traceparent, event)
 ), won AS (
 	INSERT INTO starts AS s (tenant, key, workflow_id, outcome, execution_id, expires_at)
@@ -43,7 +43,7 @@ WITH item AS (
 	FROM accepted
 ), started AS (
 	INSERT INTO live (tenant, id, workflow_id, revision, owner, epoch, seq, wake_at)
-	SELECT tenant, id, workflow_id, revision, CASE WHEN owned THEN $1::uuid END, 1, 0, now() FROM accepted
+	SELECT tenant, id, workflow_id, revision, owner, 1, 0, now() FROM accepted
 )
 SELECT execution_id FROM won`
 
@@ -55,7 +55,7 @@ LEFT JOIN starts s ON s.tenant = i.tenant AND s.key = i.key
 LEFT JOIN tombstones t ON t.tenant = i.tenant AND t.workflow_id = i.workflow_id`
 
 func newAcceptColumns() *columns {
-	return newColumns(1, oidText, oidByte, oidUUID, oidUUID, oidInt4, oidInt8, oidBool,
+	return newColumns(0, oidText, oidByte, oidUUID, oidUUID, oidInt4, oidInt8, oidUUID,
 		oidInt2, oidText, oidText, oidText, oidTime, oidText, oidText)
 }
 
@@ -141,7 +141,6 @@ func (s *Store) insertStarts(ctx context.Context, owner execution.OwnerID, items
 	defer s.accepts.Put(c)
 	defer c.release()
 	c.reset()
-	c.scalars[0] = owner[:]
 	for _, at := range order {
 		i := &items[at]
 		ttl := i.KeyTTL
@@ -155,7 +154,11 @@ func (s *Store) insertStarts(ctx context.Context, owner execution.OwnerID, items
 		a[3].uuid(i.ID)
 		a[4].int4(i.Revision)
 		a[5].int8(ttl.Microseconds())
-		a[6].bool(i.Owned)
+		if i.Owned {
+			a[6].uuid(owner)
+		} else {
+			a[6].null()
+		}
 		a[7].int2(int16(i.Cause.Kind))
 		a[8].text(i.Cause.ID)
 		a[9].text(i.Cause.Type)

@@ -88,16 +88,6 @@ func (a *array) int8(n int64) {
 	a.buf = binary.BigEndian.AppendUint64(a.buf, uint64(n))
 }
 
-func (a *array) bool(b bool) {
-	a.count++
-	a.buf = binary.BigEndian.AppendUint32(a.buf, 1)
-	if b {
-		a.buf = append(a.buf, 1)
-		return
-	}
-	a.buf = append(a.buf, 0)
-}
-
 // time appends t, or NULL for the zero time.
 func (a *array) time(t time.Time) {
 	if t.IsZero() {
@@ -159,11 +149,8 @@ const (
 	oidInt2 = pgtype.Int2OID
 	oidInt4 = pgtype.Int4OID
 	oidInt8 = pgtype.Int8OID
-	oidBool = pgtype.BoolOID
 	oidTime = pgtype.TimestamptzOID
 	oidByte = pgtype.ByteaOID
 )
 
 func int32At(b []byte) int32 { return int32(binary.BigEndian.Uint32(b)) }
-
-func int64At(b []byte) int64 { return int64(binary.BigEndian.Uint64(b)) }

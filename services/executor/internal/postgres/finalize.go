@@ -57,10 +57,12 @@ const (
 // again at any time, also after a crash, and goes on where it was. It works until done or until ctx ends, which is not an error.
 func (s *Store) Finalize(ctx context.Context, tenant string, workflow execution.WorkflowID) (bool, error) {
 	done, err := s.finalize(ctx, tenant, [16]byte(workflow))
-	if err != nil && ctx.Err() != nil {
+	select {
+	case <-ctx.Done(): // out of time
 		return false, nil
+	default:
+		return done, postgres.Classify(err)
 	}
-	return done, postgres.Classify(err)
 }
 
 func (s *Store) finalize(ctx context.Context, tenant string, workflow [16]byte) (bool, error) {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"workflow.uniconnect/pkg/fault"
@@ -283,11 +282,4 @@ func parseError(b []byte) (*run.Error, error) {
 		return nil, fmt.Errorf("read stored error: %w", err)
 	}
 	return &run.Error{Reason: fault.Reason(e.Reason), Message: e.Message, StepID: e.StepID, Retryable: e.Retryable}, nil
-}
-
-func timeAt(b []byte) time.Time {
-	if b == nil {
-		return time.Time{}
-	}
-	return time.UnixMicro(int64At(b) + microsecondsTo2000).UTC()
 }

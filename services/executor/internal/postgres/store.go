@@ -57,9 +57,6 @@ func New(pool *pgxpool.Pool) *Store {
 // Ready reports whether the database takes writes.
 func (s *Store) Ready(ctx context.Context) error { return postgres.Ready(ctx, s.pool) }
 
-// binaryFormat asks for, or announces, binary values in all columns.
-var binaryFormat = []int16{1}
-
 // execBinary runs a prepared statement with parameters in binary form and hands each row of the answer to fn. The values are valid
 // during the call of fn only. The statement is a transaction of its own.
 func (s *Store) execBinary(ctx context.Context, name, sql string, params [][]byte, fn func(row [][]byte)) error {
@@ -72,6 +69,7 @@ func (s *Store) execBinary(ctx context.Context, name, sql string, params [][]byt
 	if _, err := conn.Conn().Prepare(ctx, name, sql); err != nil {
 		return fmt.Errorf("prepare %s: %w", name, err)
 	}
+	binaryFormat := []int16{1} // of all parameters, and of all columns of the answer
 	reader := conn.Conn().PgConn().ExecPrepared(ctx, name, params, binaryFormat, binaryFormat)
 	return drain(reader, fn)
 }

@@ -38,11 +38,15 @@ func NewLoop(store Store, log *slog.Logger) *Loop { return &Loop{store: store, l
 // Run works until ctx ends. A failure is logged and tried again at the next turn.
 func (l *Loop) Run(ctx context.Context) error {
 	for turn := 0; ; turn++ {
-		if err := l.turn(ctx, turn%hourly == 0); err != nil && ctx.Err() == nil {
+		err := l.expire(ctx)
+		if turn%hourly == 0 {
+			err = errors.Join(err, l.prepare(ctx))
+		}
+		if err != nil && ctx.Err() == nil {
 			l.log.WarnContext(ctx, "upkeep of the tables", "error", err)
 		}
 		// Several replicas should not do it in the same second.
-		timer := time.NewTimer(interval + rand.N(interval/4))
+		timer := time.NewTimer(interval + rand.N(interval/4)) //nolint:gosec // jitter is no secret
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -52,19 +56,21 @@ func (l *Loop) Run(ctx context.Context) error {
 	}
 }
 
-func (l *Loop) turn(ctx context.Context, everything bool) error {
+// expire removes start keys, as many as a turn may.
+func (l *Loop) expire(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
 	defer cancel()
-	var errs []error
-	if everything {
-		errs = append(errs, l.store.MakePartitions(ctx), l.store.BuryTombstones(ctx))
-	}
 	for range expireRounds {
-		n, err := l.store.ExpireStarts(ctx, expireBatch)
-		if err != nil || n < expireBatch {
-			errs = append(errs, err)
-			break
+		if n, err := l.store.ExpireStarts(ctx, expireBatch); err != nil || n < expireBatch {
+			return err
 		}
 	}
-	return errors.Join(errs...)
+	return nil
+}
+
+// prepare does what is needed far more rarely.
+func (l *Loop) prepare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
+	defer cancel()
+	return errors.Join(l.store.MakePartitions(ctx), l.store.BuryTombstones(ctx))
 }
