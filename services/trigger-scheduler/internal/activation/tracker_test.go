@@ -18,14 +18,27 @@ import (
 
 // world is what a tracker acts on.
 type world struct {
-	mu       sync.Mutex
-	down     error // of the store
-	broken   error // of the stream
+	mu      sync.Mutex
+	down    error // of the store
+	broken  error // of the stream
+	estates []Estate
+	record
+}
+
+// record is what the tracker did.
+type record struct {
 	seen     []time.Time
 	released int
-	estates  []Estate
 	buried   []WatcherID
 	reads    []read
+}
+
+func (w *world) got() record {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.record
+	r.seen, r.buried, r.reads = slices.Clone(r.seen), slices.Clone(r.buried), slices.Clone(r.reads)
+	return r
 }
 
 type read struct {
@@ -44,7 +57,12 @@ func (w *world) Renew(_ context.Context, _ WatcherID, seen time.Time) error {
 	return w.down
 }
 
-func (w *world) Release(context.Context, WatcherID) error { w.released++; return nil }
+func (w *world) Release(context.Context, WatcherID) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.released++
+	return nil
+}
 
 func (w *world) Inherit(context.Context, WatcherID, time.Duration) ([]Estate, error) {
 	w.mu.Lock()
@@ -118,20 +136,20 @@ func TestTracker_gate(t *testing.T) {
 		tr, stop := run(t, w)
 		defer stop()
 		synctest.Wait()
-		if tr.Open() || len(w.seen) != 0 {
+		if tr.Open() || len(w.got().seen) != 0 {
 			t.Fatal("open before the first snapshot")
 		}
 		asOf := time.Now()
 		tr.Snapshot(t.Context(), nil, asOf)
 		synctest.Wait()
-		if !tr.Open() || len(w.seen) != 1 || !w.seen[0].Equal(asOf) {
-			t.Fatalf("not open after the first snapshot: %v", w.seen)
+		if !tr.Open() || len(w.got().seen) != 1 || !w.got().seen[0].Equal(asOf) {
+			t.Fatalf("not open after the first snapshot: %v", w.got().seen)
 		}
-		<-time.After(29 * time.Second)
+		advance(29 * time.Second)
 		if !tr.Open() {
 			t.Error("closed before 30 s of silence")
 		}
-		<-time.After(time.Second)
+		advance(time.Second)
 		if tr.Open() {
 			t.Error("open after 30 s of silence")
 		}
@@ -154,24 +172,24 @@ func TestTracker_is_not_covered_without_its_row(t *testing.T) {
 		synctest.Wait()
 		w.set(func() { w.down = errors.New("away") })
 		for range 19 {
-			<-time.After(time.Second)
+			advance(time.Second)
 			tr.Changes(t.Context(), nil, time.Now())
 		}
 		if !tr.Covered() {
 			t.Error("not covered although the row is not 20 s old")
 		}
-		<-time.After(2 * time.Second)
+		advance(2 * time.Second)
 		if tr.Covered() || tr.Open() {
 			t.Error("covered by a row of more than 20 s")
 		}
 		w.set(func() { w.down = nil })
-		<-time.After(2 * time.Second)
+		advance(2 * time.Second)
 		synctest.Wait()
 		if !tr.Covered() {
 			t.Error("not covered after a renewal")
 		}
-		if err := tr.Release(t.Context()); err != nil || w.released != 1 || tr.Covered() {
-			t.Errorf("after the release: %v, %d, covered %v", err, w.released, tr.Covered())
+		if err := tr.Release(t.Context()); err != nil || w.got().released != 1 || tr.Covered() {
+			t.Errorf("after the release: %v, %d, covered %v", err, w.got().released, tr.Covered())
 		}
 	})
 }
@@ -188,18 +206,18 @@ func TestTracker_seen_waits_for_the_re_reads(t *testing.T) {
 		off := definition("off", changed)
 		off.Active = false
 		tr.Changes(t.Context(), []index.Definition{definition("a", changed), definition("b", changed.Add(time.Millisecond)), off}, begin.Add(2*time.Second))
-		<-time.After(5 * time.Second)
-		if got := w.seen[len(w.seen)-1]; !got.Equal(begin) {
+		advance(5 * time.Second)
+		if got := w.got().seen[len(w.got().seen)-1]; !got.Equal(begin) {
 			t.Errorf("seen went on to %v although nothing was re-read", got.Sub(begin))
 		}
 		w.set(func() { w.broken = nil })
-		<-time.After(10 * time.Second)
+		advance(10 * time.Second)
 		synctest.Wait()
 		want := read{"uniconnect.events.acme.call.ended", changed, 7, 2}
-		if len(w.reads) != 1 || w.reads[0] != want {
-			t.Errorf("reads: got %+v, want one %+v", w.reads, want)
+		if len(w.got().reads) != 1 || w.got().reads[0] != want {
+			t.Errorf("reads: got %+v, want one %+v", w.got().reads, want)
 		}
-		if got := w.seen[len(w.seen)-1]; !got.Equal(begin.Add(2 * time.Second)) {
+		if got := w.got().seen[len(w.got().seen)-1]; !got.Equal(begin.Add(2 * time.Second)) {
 			t.Errorf("seen: got %v, want 2s", got.Sub(begin))
 		}
 	})
@@ -212,7 +230,7 @@ func TestTracker_resumed_watch_reaches_back(t *testing.T) {
 		defer stop()
 		begin := time.Now()
 		tr.Snapshot(t.Context(), nil, begin)
-		<-time.After(8 * time.Second)
+		advance(8 * time.Second)
 		tr.Resumed()
 		late := begin.Add(7 * time.Second)
 		tr.Changes(t.Context(), []index.Definition{definition("a", late)}, begin.Add(7500*time.Millisecond))
@@ -220,8 +238,8 @@ func TestTracker_resumed_watch_reaches_back(t *testing.T) {
 		tr.Changes(t.Context(), nil, begin.Add(9*time.Second)) // beyond the pause
 		tr.Changes(t.Context(), []index.Definition{definition("b", begin.Add(9*time.Second))}, begin.Add(10*time.Second))
 		synctest.Wait()
-		if len(w.reads) != 2 || !w.reads[0].from.Equal(begin.Add(-10*time.Second)) || !w.reads[1].from.Equal(begin.Add(9*time.Second)) {
-			t.Errorf("reads: got %+v", w.reads)
+		if len(w.got().reads) != 2 || !w.got().reads[0].from.Equal(begin.Add(-10*time.Second)) || !w.got().reads[1].from.Equal(begin.Add(9*time.Second)) {
+			t.Errorf("reads: got %+v", w.got().reads)
 		}
 	})
 }
@@ -237,8 +255,8 @@ func TestTracker_second_snapshot_reads_what_was_missed(t *testing.T) {
 		synctest.Wait()
 		tr.Snapshot(t.Context(), []index.Definition{old, changed}, begin.Add(5*time.Second))
 		synctest.Wait()
-		if len(w.reads) != 1 || w.reads[0].only != 1 || !w.reads[0].from.Equal(begin.Add(-10*time.Second)) {
-			t.Errorf("reads: got %+v", w.reads)
+		if len(w.got().reads) != 1 || w.got().reads[0].only != 1 || !w.got().reads[0].from.Equal(begin.Add(-10*time.Second)) {
+			t.Errorf("reads: got %+v", w.got().reads)
 		}
 	})
 }
@@ -251,15 +269,21 @@ func TestTracker_takes_over_after_reading(t *testing.T) {
 		tr, stop := run(t, w)
 		defer stop()
 		tr.Snapshot(t.Context(), []index.Definition{definition("old", begin.Add(-time.Hour)), definition("new", begin.Add(-time.Second))}, begin)
-		<-time.After(time.Second)
-		if len(w.buried) != 0 {
+		advance(time.Second)
+		if len(w.got().buried) != 0 {
 			t.Fatal("the row is gone before the stream was read")
 		}
 		w.set(func() { w.broken = nil })
-		<-time.After(10 * time.Second)
+		advance(10 * time.Second)
 		synctest.Wait()
-		if len(w.buried) != 1 || len(w.reads) != 1 || w.reads[0].only != 1 || !w.reads[0].from.Equal(begin.Add(-70*time.Second)) {
-			t.Errorf("buried %v after %+v", w.buried, w.reads)
+		if len(w.got().buried) != 1 || len(w.got().reads) != 1 || w.got().reads[0].only != 1 || !w.got().reads[0].from.Equal(begin.Add(-70*time.Second)) {
+			t.Errorf("buried %v after %+v", w.got().buried, w.got().reads)
 		}
 	})
+}
+
+// advance lets time pass in the bubble, and everything that is due happen.
+func advance(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
 }
