@@ -23,7 +23,8 @@ const (
 	absent  valueKind = iota // missing, or nothing that a literal can equal
 	isText                   // text
 	isWhole                  // num
-	isBool                   // num is 0 or 1
+	isTrue
+	isFalse
 )
 
 // literalValue returns the form of a literal in an equality.
@@ -34,16 +35,12 @@ func literalValue(v any) (value, bool) {
 	case int64:
 		return value{kind: isWhole, num: x}, true
 	case bool:
-		return boolValue(x), true
+		if x {
+			return value{kind: isTrue}, true
+		}
+		return value{kind: isFalse}, true
 	}
 	return value{}, false
-}
-
-func boolValue(b bool) value {
-	if b {
-		return value{kind: isBool, num: 1}
-	}
-	return value{kind: isBool}
 }
 
 // jsonValue returns the form of valid JSON.
@@ -59,9 +56,9 @@ func jsonValue(raw []byte) value {
 		}
 		return value{kind: isText, text: s}
 	case 't':
-		return boolValue(true)
+		return value{kind: isTrue}
 	case 'f':
-		return boolValue(false)
+		return value{kind: isFalse}
 	case '{', '[', 'n':
 		return value{}
 	}

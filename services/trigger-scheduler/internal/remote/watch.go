@@ -51,8 +51,10 @@ func NewWatch(conn grpc.ClientConnInterface, follower Follower, logger *slog.Log
 func (w *Watch) Run(ctx context.Context) error {
 	for attempt := 0; ; attempt++ {
 		heard, err := w.follow(ctx)
-		if ctx.Err() != nil {
+		select {
+		case <-ctx.Done():
 			return nil
+		default:
 		}
 		if heard {
 			attempt = 0
@@ -137,5 +139,5 @@ func mustBeginAnew(err error) bool {
 
 func backoff(n int) time.Duration {
 	d := min(firstBackoff<<min(n, 10), mostBackoff)
-	return d/2 + rand.N(d/2+1)
+	return d/2 + rand.N(d/2+1) //nolint:gosec // jitter, no secret
 }
