@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	eventType = "call.ended"
+	// None of the seeded workflows waits for eventType.
+	eventType = "call.segment_ended"
 	otherType = "lead.updated"
 	bodyBytes = 480
 	// typicalNumber is the number for which the POST has exactly bodyBytes bytes.

@@ -19,7 +19,7 @@ import (
 	"workflow.uniconnect/test/target"
 )
 
-const subject = "uniconnect.events.acme.call.ended"
+const subject = "uniconnect.events.acme.call.segment_ended"
 
 type object = map[string]any
 
@@ -81,7 +81,7 @@ func workflow(url string) object {
 	}
 	return object{
 		"title":   "Three steps",
-		"trigger": object{"event": object{"eventType": "call.ended", "filter": object{"expression": `event.data.queue == "crash"`}}},
+		"trigger": object{"event": object{"eventType": "call.segment_ended", "filter": object{"expression": `event.data.queue == "crash"`}}},
 		"steps": []object{
 			post("one", "${event.data.queue}"),
 			{"id": "check", "condition": object{"branches": []object{{
@@ -99,7 +99,7 @@ func (s *system) publish(ctx context.Context, id string, times int) error {
 	for sent := 0; sent < times; {
 		_, err := s.js.PublishMsg(ctx, &nats.Msg{
 			Subject: subject, Data: []byte(`{"queue":"crash"}`),
-			Header: nats.Header{"ce-specversion": {"1.0"}, "ce-id": {id}, "ce-source": {"/crash"}, "ce-type": {"call.ended"}},
+			Header: nats.Header{"ce-specversion": {"1.0"}, "ce-id": {id}, "ce-source": {"/crash"}, "ce-type": {"call.segment_ended"}},
 		})
 		switch {
 		case err == nil:
