@@ -286,8 +286,14 @@ func (r *replica) create(t *testing.T, ctx context.Context, title string) *workf
 	return resp.GetWorkflow()
 }
 
-// wantFault checks an answer's kind and reason and returns it.
-func wantFault(t *testing.T, err error, kind fault.Kind, reason fault.Reason) *fault.Error {
+// wantFault checks an answer's kind and reason.
+func wantFault(t *testing.T, err error, kind fault.Kind, reason fault.Reason) {
+	t.Helper()
+	_ = faultOf(t, err, kind, reason)
+}
+
+// faultOf is wantFault for who wants to see more of it.
+func faultOf(t *testing.T, err error, kind fault.Kind, reason fault.Reason) *fault.Error {
 	t.Helper()
 	f, ok := fault.As(err)
 	if !ok || f.Kind != kind || f.Reason != reason {

@@ -51,12 +51,12 @@ func TestService_life_of_a_workflow(t *testing.T) {
 		t.Errorf("updated: got %v", u)
 	}
 	_, err = client.UpdateWorkflow(ctx, &workflowv1.UpdateWorkflowRequest{Workflow: &workflowv1.Workflow{Id: w.GetId(), Title: "Third", Etag: w.GetEtag()}})
-	if f := wantFault(t, err, fault.KindAborted, "ETAG_MISMATCH"); f.Metadata["revision"] != "2" {
+	if f := faultOf(t, err, fault.KindAborted, "ETAG_MISMATCH"); f.Metadata["revision"] != "2" {
 		t.Errorf("metadata: got %v, want revision 2", f.Metadata)
 	}
 	_, err = client.UpdateWorkflow(ctx, &workflowv1.UpdateWorkflowRequest{
 		Workflow: &workflowv1.Workflow{Id: w.GetId()}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"titel"}}})
-	if f := wantFault(t, err, fault.KindInvalidArgument, "INVALID_FIELDS"); f.Violations[0].Field != "updateMask" {
+	if f := faultOf(t, err, fault.KindInvalidArgument, "INVALID_FIELDS"); f.Violations[0].Field != "updateMask" {
 		t.Errorf("unknown path: got %v", f.Violations)
 	}
 
@@ -73,7 +73,7 @@ func TestService_life_of_a_workflow(t *testing.T) {
 		t.Errorf("revision 1: got %v, %v", revision, err)
 	}
 	_, err = client.CreateWorkflow(ctx, &workflowv1.CreateWorkflowRequest{Workflow: simple(t, "Second")})
-	if f := wantFault(t, err, fault.KindAlreadyExists, "WORKFLOW_EXISTS"); f.Metadata["workflow_id"] != w.GetId() {
+	if f := faultOf(t, err, fault.KindAlreadyExists, "WORKFLOW_EXISTS"); f.Metadata["workflow_id"] != w.GetId() {
 		t.Errorf("metadata: got %v, want the id %s", f.Metadata, w.GetId())
 	}
 
@@ -128,8 +128,8 @@ func TestService_other_tenants_ids(t *testing.T) {
 		},
 	}
 	for name, call := range calls {
-		theirs := wantFault(t, call(w.GetId()), fault.KindNotFound, "WORKFLOW_NOT_FOUND")
-		nobodys := wantFault(t, call("0198c0de-0000-7000-8000-000000000001"), fault.KindNotFound, "WORKFLOW_NOT_FOUND")
+		theirs := faultOf(t, call(w.GetId()), fault.KindNotFound, "WORKFLOW_NOT_FOUND")
+		nobodys := faultOf(t, call("0198c0de-0000-7000-8000-000000000001"), fault.KindNotFound, "WORKFLOW_NOT_FOUND")
 		if theirs.Message != nobodys.Message || len(theirs.Metadata)+len(nobodys.Metadata) > 0 {
 			t.Errorf("%s: got %q %v and %q %v, want the same without metadata", name, theirs.Message, theirs.Metadata, nobodys.Message, nobodys.Metadata)
 		}
@@ -211,7 +211,7 @@ func TestService_request_ids(t *testing.T) {
 	_, err = client.DeactivateWorkflow(header, &workflowv1.DeactivateWorkflowRequest{Id: first.GetId()})
 	wantFault(t, err, fault.KindFailedPrecondition, "REQUEST_ID_REUSED")
 	_, err = create(s.owner(t, "idempotency-key", strings.Repeat("k", 129)), "Long", "")
-	if f := wantFault(t, err, fault.KindInvalidArgument, "INVALID_FIELDS"); f.Violations[0].Field != "Idempotency-Key" {
+	if f := faultOf(t, err, fault.KindInvalidArgument, "INVALID_FIELDS"); f.Violations[0].Field != "Idempotency-Key" {
 		t.Errorf("got %v, want the header named", f.Violations)
 	}
 	_, err = client.ActivateWorkflow(s.owner(t), &workflowv1.ActivateWorkflowRequest{Id: first.GetId(), RequestId: "a\x00b"})
@@ -241,7 +241,7 @@ func TestService_validation(t *testing.T) {
 	named := func(err error) []string {
 		t.Helper()
 		var out []string
-		for _, v := range wantFault(t, err, fault.KindInvalidArgument, "INVALID_FIELDS").Violations {
+		for _, v := range faultOf(t, err, fault.KindInvalidArgument, "INVALID_FIELDS").Violations {
 			out = append(out, v.Field+" "+string(v.Reason))
 		}
 		slices.Sort(out)
@@ -294,7 +294,7 @@ func TestService_validation(t *testing.T) {
 	s.stopOwners()
 	begin := time.Now()
 	_, err = client.CreateWorkflow(ctx, &workflowv1.CreateWorkflowRequest{Workflow: simple(t, "Nobody there")})
-	if f := wantFault(t, err, fault.KindUnavailable, "SERVICE_UNAVAILABLE"); f.RetryAfter <= 0 || time.Since(begin) > 4*time.Second {
+	if f := faultOf(t, err, fault.KindUnavailable, "SERVICE_UNAVAILABLE"); f.RetryAfter <= 0 || time.Since(begin) > 4*time.Second {
 		t.Errorf("got retry after %v, answered after %v; want a time to retry, and soon", f.RetryAfter, time.Since(begin))
 	}
 	_, err = client.CreateWorkflow(ctx, &workflowv1.CreateWorkflowRequest{Workflow: message(t, bad)})

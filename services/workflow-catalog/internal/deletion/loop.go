@@ -22,8 +22,10 @@ const (
 	pollInterval = 500 * time.Millisecond
 	claimLimit   = 8
 	// lease is longer than a turn, so that as a rule one replica works on a deletion.
-	lease = 30 * time.Second
-	turn  = 20 * time.Second
+	lease = 15 * time.Second
+	turn  = 12 * time.Second
+	// releaseTimeout bounds how long giving a deletion back may delay a process that stops.
+	releaseTimeout = 2 * time.Second
 	// askAgain is how soon an owner is asked again that is not done yet.
 	askAgain = 200 * time.Millisecond
 	// Between attempts that fail: doubled each time, and spread.
@@ -139,18 +141,19 @@ func (l *Loop) work(ctx context.Context, d Deletion) {
 		logger.InfoContext(ctx, "workflow deleted")
 		return
 	}
-	if ctx.Err() != nil {
-		return // the lease runs out, another replica or our next life goes on
-	}
 	after := time.Duration(0)
-	d.Failures++
-	if turnCtx.Err() != nil {
+	switch {
+	case ctx.Err() != nil: // this process stops, another one goes on at once
+	case turnCtx.Err() != nil:
 		d.Failures = 0 // work goes on, it just takes longer than a turn
-	} else {
+	default:
+		d.Failures++
 		logger.WarnContext(ctx, "deletion is tried again", "error", err, "failures", d.Failures)
 		after = backoff(d.Failures)
 	}
-	if err := l.queue.Release(ctx, d, after); err != nil {
+	releaseCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer cancel()
+	if err := l.queue.Release(releaseCtx, d, after); err != nil {
 		logger.WarnContext(ctx, "deletion waits for its lease to end", "error", err)
 	}
 }
@@ -182,5 +185,5 @@ func (l *Loop) finalize(ctx context.Context, owner Owner, d Deletion) error {
 
 func backoff(failures int) time.Duration {
 	d := min(minBackoff<<min(failures-1, 10), maxBackoff)
-	return d/2 + rand.N(d/2)
+	return d/2 + rand.N(d/2) //nolint:gosec // jitter, no secret
 }

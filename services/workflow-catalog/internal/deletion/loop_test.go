@@ -139,3 +139,31 @@ func TestLoop_Run_owner_takes_long(t *testing.T) {
 		}
 	})
 }
+
+// stuckOwner answers when its caller gives up.
+type stuckOwner struct{}
+
+func (stuckOwner) Name() string { return "executions" }
+
+func (stuckOwner) Finalize(ctx context.Context, _ workflow.Tenant, _ workflow.ID) (bool, error) {
+	<-ctx.Done()
+	return false, ctx.Err()
+}
+
+func TestLoop_Run_gives_back_what_it_holds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{}
+		loop := deletion.NewLoop(q, []deletion.Owner{stuckOwner{}}, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- loop.Run(ctx) }()
+		synctest.Wait()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if q.removed || q.due.After(time.Now()) || q.deletion.Failures != 0 {
+			t.Errorf("removed %v, due in %v with %d failures; want it due now without", q.removed, time.Until(q.due), q.deletion.Failures)
+		}
+	})
+}

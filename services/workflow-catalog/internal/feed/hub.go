@@ -169,9 +169,8 @@ func (h *Hub[T]) poll(ctx context.Context) error {
 		for i, c := range changes {
 			entries[i] = Entry[T]{Seq: c.Seq, Item: h.encode(c)}
 		}
-		complete := len(changes) < PageSize
-		h.add(window, entries, complete)
-		if complete {
+		h.add(window, entries)
+		if len(entries) < PageSize {
 			return nil
 		}
 	}
@@ -190,14 +189,15 @@ func (h *Hub[T]) begin(ctx context.Context) error {
 	return nil
 }
 
-func (h *Hub[T]) add(window Window, entries []Entry[T], complete bool) {
+// add appends what one read found. A page that is not full is the last.
+func (h *Hub[T]) add(window Window, entries []Entry[T]) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if window.Floor > h.head {
 		// This process slept so long that changes were dropped unread; nobody's position is good any more.
 		h.entries, h.floor, h.head = nil, window.Floor, window.Floor
 	}
-	if complete {
+	if len(entries) < PageSize {
 		h.asOf, h.polled = window.AsOf, time.Now()
 	}
 	if len(entries) == 0 {

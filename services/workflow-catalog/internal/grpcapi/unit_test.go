@@ -2,6 +2,7 @@ package grpcapi
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -222,7 +223,7 @@ func TestDefinitions_WatchDefinitions_ends_a_watch_that_is_stuck(t *testing.T) {
 		stream := &stuckStream{ctx: t.Context(), returned: make(chan struct{})}
 		begin := time.Now()
 		err := s.WatchDefinitions(&peerv1.WatchDefinitionsRequest{}, stream)
-		if err != error(errSlow) || time.Since(begin) != sendLimit || stream.sends.Load() != 1 {
+		if !errors.Is(err, errSlow) || time.Since(begin) != sendLimit || stream.sends.Load() != 1 {
 			t.Errorf("got %v after %v and %d sends, want %v after %v and 1", err, time.Since(begin), stream.sends.Load(), errSlow, sendLimit)
 		}
 		if s.Watchers() != 0 {

@@ -16,7 +16,7 @@ import (
 
 const (
 	validateTimeout = 4 * time.Second
-	finalizeTimeout = 10 * time.Second
+	finalizeTimeout = 5 * time.Second
 	retryAfter      = time.Second
 )
 
