@@ -15,6 +15,9 @@ import (
 
 // now() is the start of the implicit transaction, which is before the statement's snapshot is taken: what it cannot see was not
 // committed by then. The window comes back also when there are no changes.
+//
+// Here and below, revisions are joined by LATERAL with OFFSET 0, which keeps PostgreSQL from turning the look-up by the full key around.
+// Without statistics, as after a restore, it would read all revisions of the tenant for each row.
 const selectChanges = `
 SELECT f.id, f.pruned_through, greatest(f.pruned_through, (SELECT max(seq) FROM changes)), now(),
        c.seq, c.tenant, c.workflow_id, c.revision, c.state, c.at, c.active_since, t.time_zone,
@@ -25,7 +28,10 @@ LEFT JOIN LATERAL (
     FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2
 ) c ON true
 LEFT JOIN tenants t ON t.tenant = c.tenant
-LEFT JOIN revisions r ON r.tenant = c.tenant AND r.workflow_id = c.workflow_id AND r.revision = c.revision
+LEFT JOIN LATERAL (
+    SELECT config FROM revisions
+    WHERE tenant = c.tenant AND workflow_id = c.workflow_id AND revision = c.revision OFFSET 0
+) r ON true
 ORDER BY c.seq`
 
 // Changes returns up to limit changes after a number, in order. A workflow that is gone by now shows as DELETING in all its changes.
@@ -94,11 +100,17 @@ SELECT id, pruned_through, greatest(pruned_through, (SELECT max(seq) FROM change
 const selectActive = `
 SELECT w.tenant, w.id, w.revision, w.state, w.update_time, w.active_since, t.time_zone,
        w.title, r.config->'trigger', r.config->'dateRange', jsonb_array_length(coalesce(r.config->'steps', '[]')) > 0
-FROM workflows w
+FROM (
+    SELECT tenant, id, revision, state, update_time, active_since, title FROM workflows
+    WHERE state = 2 AND (tenant, id) > ($1, $2::uuid)
+    ORDER BY tenant, id LIMIT $3
+) w
 JOIN tenants t ON t.tenant = w.tenant
-JOIN revisions r ON r.tenant = w.tenant AND r.workflow_id = w.id AND r.revision = w.revision
-WHERE w.state = 2 AND (w.tenant, w.id) > ($1, $2::uuid)
-ORDER BY w.tenant, w.id LIMIT $3`
+CROSS JOIN LATERAL (
+    SELECT config FROM revisions
+    WHERE tenant = w.tenant AND workflow_id = w.id AND revision = w.revision OFFSET 0
+) r
+ORDER BY w.tenant, w.id`
 
 const firstID workflow.ID = "00000000-0000-0000-0000-000000000000"
 

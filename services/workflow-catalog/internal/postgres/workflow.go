@@ -53,20 +53,24 @@ func (s *Store) Revision(ctx context.Context, tenant workflow.Tenant, id workflo
 const listBytes = 2 << 20
 
 const selectPage = `
-SELECT w.id, w.state, w.revision, w.version, w.active_since, w.create_time, w.create_user, w.update_time, w.update_user,
-       w.title, w.description, r.config, r.hash, p.found
+SELECT p.id, p.state, p.revision, p.version, p.active_since, p.create_time, p.create_user, p.update_time, p.update_user,
+       p.title, p.description, r.config, r.hash, p.found
 FROM (
-    SELECT w.id, w.revision, count(*) OVER () AS found, r.size,
-           sum(r.size) OVER (ORDER BY w.id DESC) AS total
+    SELECT w.id, w.state, w.revision, w.version, w.active_since, w.create_time, w.create_user, w.update_time, w.update_user,
+           w.title, w.description, count(*) OVER () AS found, s.size, sum(s.size) OVER (ORDER BY w.id DESC) AS total
     FROM (
-        SELECT id, revision FROM workflows
+        SELECT id, state, revision, version, active_since, create_time, create_user, update_time, update_user, title, description
+        FROM workflows
         WHERE tenant = $1 AND ($2::uuid IS NULL OR id < $2)
         ORDER BY id DESC LIMIT $3
     ) w
-    JOIN revisions r ON r.tenant = $1 AND r.workflow_id = w.id AND r.revision = w.revision
+    CROSS JOIN LATERAL (
+        SELECT size FROM revisions WHERE tenant = $1 AND workflow_id = w.id AND revision = w.revision OFFSET 0
+    ) s
 ) p
-JOIN workflows w ON w.tenant = $1 AND w.id = p.id
-JOIN revisions r ON r.tenant = $1 AND r.workflow_id = p.id AND r.revision = p.revision
+CROSS JOIN LATERAL (
+    SELECT config, hash FROM revisions WHERE tenant = $1 AND workflow_id = p.id AND revision = p.revision OFFSET 0
+) r
 WHERE p.total - p.size < $4
 ORDER BY p.id DESC`
 
