@@ -45,7 +45,9 @@ type Start struct {
 	Revision   int32
 	Key        Key
 	KeyTTL     time.Duration
-	Cause      Cause
+	// PublishTime is when what started it was published; zero means now.
+	PublishTime time.Time
+	Cause       Cause
 	// Event is what expressions see as `event`: a JSON object in valid UTF-8.
 	Event       []byte
 	Traceparent string

@@ -93,6 +93,9 @@ func startFrom(item *peerv1.Start) (execution.Start, bool) {
 		Tenant: item.GetTenant(), WorkflowID: workflow, Revision: item.GetRevision(), Key: execution.Key(item.GetKey()),
 		KeyTTL: min(item.GetKeyTtl().AsDuration(), maxKeyTTL), Cause: cause, Event: item.GetEvent(),
 	}
+	if item.GetPublishTime().IsValid() {
+		start.PublishTime = item.GetPublishTime().AsTime()
+	}
 	if len(item.GetTraceparent()) <= maxTrace {
 		start.Traceparent = item.GetTraceparent()
 	}

@@ -14,23 +14,25 @@ import (
 	"workflow.uniconnect/services/executor/internal/execution"
 )
 
-// acceptSQL settles a batch in one statement: who wins its key is accepted, written to the history and made live. A key that has expired
-// can be won again. The answer is the ids that won; why others did not is asked apart, since it is rare.
+// acceptSQL settles a batch in one statement: who wins its key is accepted, written to the history and made live. A key can be won
+// again by what was published after it expired. The answer is the ids that won; why others did not is asked apart, since it is rare.
 const acceptSQL = `
 WITH item AS (
 	SELECT * FROM unnest($1::text[], $2::bytea[], $3::uuid[], $4::uuid[], $5::int4[], $6::int8[], $7::uuid[],
-		$8::int2[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::text[], $14::text[])
+		$8::int2[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::text[], $14::text[], $15::timestamptz[])
 	AS i (tenant, key, workflow_id, id, revision, ttl_us, owner,
-		cause_kind, cause_id, cause_type, cause_source, nominal_time, traceparent, event)
+		cause_kind, cause_id, cause_type, cause_source, nominal_time, traceparent, event, published_at)
 ), won AS (
-	INSERT INTO starts AS s (tenant, key, workflow_id, outcome, execution_id, expires_at)
-	SELECT i.tenant, i.key, i.workflow_id, 1, i.id, now() + i.ttl_us * interval '1 microsecond'
+	INSERT INTO starts AS s (tenant, key, workflow_id, outcome, execution_id, published_at, expires_at, purge_at)
+	SELECT i.tenant, i.key, i.workflow_id, 1, i.id, COALESCE(i.published_at, now()), now() + i.ttl_us * interval '1 microsecond',
+		GREATEST(now() + i.ttl_us * interval '1 microsecond', COALESCE(i.published_at, now()) + interval '8 days')
 	FROM item i
 	WHERE NOT EXISTS (SELECT 1 FROM tombstones t WHERE t.tenant = i.tenant AND t.workflow_id = i.workflow_id)
 	ON CONFLICT (tenant, key) DO UPDATE
 	SET workflow_id = EXCLUDED.workflow_id, outcome = EXCLUDED.outcome,
-		execution_id = EXCLUDED.execution_id, expires_at = EXCLUDED.expires_at
-	WHERE s.expires_at < now()
+		execution_id = EXCLUDED.execution_id, published_at = EXCLUDED.published_at,
+		expires_at = EXCLUDED.expires_at, purge_at = EXCLUDED.purge_at
+	WHERE s.expires_at < EXCLUDED.published_at
 	RETURNING s.execution_id
 ), accepted AS MATERIALIZED (
 	-- IS TRUE keeps this a hashed subplan: as a join the planner, who expects ten rows, might compare all with all.
@@ -56,7 +58,7 @@ LEFT JOIN tombstones t ON t.tenant = i.tenant AND t.workflow_id = i.workflow_id`
 
 func newAcceptColumns() *columns {
 	return newColumns(0, oidText, oidByte, oidUUID, oidUUID, oidInt4, oidInt8, oidUUID,
-		oidInt2, oidText, oidText, oidText, oidTime, oidText, oidText)
+		oidInt2, oidText, oidText, oidText, oidTime, oidText, oidText, oidTime)
 }
 
 // Accept settles a batch in one transaction and answers each item in order. Those that start with Owned set belong to owner. An item
@@ -166,6 +168,7 @@ func (s *Store) insertStarts(ctx context.Context, owner execution.OwnerID, items
 		a[11].time(i.Cause.NominalTime)
 		a[12].text(i.Traceparent)
 		a[13].raw(i.Event)
+		a[14].time(i.PublishTime)
 	}
 	won := make([]execution.ID, 0, len(order))
 	err := s.execBinary(ctx, "executor_accept", acceptSQL, c.params(), func(row [][]byte) {

@@ -12,12 +12,13 @@ import (
 	"workflow.uniconnect/services/executor/internal/execution"
 )
 
-// expireSQL removes start keys that block nothing any more. Rows that an accept is just winning again are passed over.
+// expireSQL removes start keys that block nothing any more: they have expired, and the stream (7 days) has nothing left that was published
+// before. Rows that an accept is just winning again are passed over.
 const expireSQL = `
 WITH batch AS MATERIALIZED (
-	SELECT tenant, key FROM starts WHERE expires_at < now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+	SELECT tenant, key FROM starts WHERE purge_at < now() ORDER BY purge_at LIMIT $1 FOR UPDATE SKIP LOCKED
 )
-DELETE FROM starts s USING batch b WHERE s.tenant = b.tenant AND s.key = b.key AND s.expires_at < now()`
+DELETE FROM starts s USING batch b WHERE s.tenant = b.tenant AND s.key = b.key AND s.purge_at < now()`
 
 const buryTombstonesSQL = `DELETE FROM tombstones WHERE create_time < now() - interval '30 days'`
 

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"workflow.uniconnect/pkg/fault"
 	peerv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/peer/v1"
@@ -90,6 +91,7 @@ func request(starts []start.Start) *peerv1.StartExecutionsRequest {
 		kinds  = make([]workflowv1.Cause_Event, n)
 		events = make([]workflowv1.EventCause, n)
 		ttls   = make([]durationpb.Duration, n)
+		times  = make([]timestamppb.Timestamp, n)
 	)
 	for i := range starts {
 		s := &starts[i]
@@ -98,10 +100,11 @@ func request(starts []start.Start) *peerv1.StartExecutionsRequest {
 		kinds[i].Event = ev
 		causes[i].Kind = &kinds[i]
 		ttls[i].Seconds, ttls[i].Nanos = int64(s.TTL/time.Second), int32(s.TTL%time.Second)
+		times[i].Seconds, times[i].Nanos = s.Event.Published.Unix(), int32(s.Event.Published.Nanosecond())
 		item := &items[i]
 		item.Tenant, item.WorkflowId, item.Revision = string(s.Tenant), string(s.Workflow), s.Revision
 		item.Key, item.KeyTtl, item.Cause = s.Key[:], &ttls[i], &causes[i]
-		item.Event, item.Traceparent = s.Event.JSON(), s.Traceparent
+		item.Event, item.Traceparent, item.PublishTime = s.Event.JSON(), s.Traceparent, &times[i]
 		refs[i] = item
 	}
 	return &peerv1.StartExecutionsRequest{Starts: refs}

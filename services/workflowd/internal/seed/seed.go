@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -45,6 +47,7 @@ type Seeder struct {
 	issuer  *auth.Issuer
 	conn    *grpc.ClientConn
 	sandbox string
+	marker  string
 	log     *slog.Logger
 }
 
@@ -55,6 +58,7 @@ func New(deps service.Deps, tenants Tenants) (*Seeder, error) {
 		return nil, fmt.Errorf("open the development issuer: %w", err)
 	}
 	s := &Seeder{tenants: tenants, issuer: issuer, sandbox: deps.Settings.SandboxAddr, log: deps.Telemetry.Logger}
+	s.marker = filepath.Join(deps.Settings.DataDir, "seeded")
 	s.conn, err = grpcclient.Dial(deps.Settings.CatalogAddr, grpcclient.Options{Telemetry: deps.Telemetry, TokenSource: s})
 	if err != nil {
 		return nil, err
@@ -71,9 +75,12 @@ func (s *Seeder) Token(context.Context) (string, error) {
 	return s.issuer.Issue(user.Principal(), tokenTTL)
 }
 
-// Run puts the seeds in place and returns.
+// Run puts the seeds in place and returns. A file in the data directory tells the next start that it was done.
 func (s *Seeder) Run(ctx context.Context) error {
 	defer func() { _ = s.conn.Close() }()
+	if _, err := os.Stat(s.marker); err == nil {
+		return nil
+	}
 	for _, tenant := range tenants() {
 		if err := s.tenants.EnsureTenant(ctx, tenant); err != nil {
 			return fmt.Errorf("tenant %s: %w", tenant.Tenant, err)
@@ -82,30 +89,29 @@ func (s *Seeder) Run(ctx context.Context) error {
 	if err := s.saveWorkflow(ctx, "on-call-ended", onCallEnded); err != nil {
 		return err
 	}
+	if err := os.WriteFile(s.marker, []byte("The seeds are in place; they are not made again while this file exists.\n"), 0o600); err != nil {
+		return fmt.Errorf("remember that the seeds are in place: %w", err)
+	}
 	s.log.InfoContext(ctx, "seeds are in place")
 	return nil
 }
 
-// saveWorkflow saves a template as a workflow. Its request id makes that happen once; a workflow of that title that somebody made is left
-// alone.
+// saveWorkflow saves a template as a workflow. A workflow of that title is left alone.
 func (s *Seeder) saveWorkflow(ctx context.Context, name, text string) error {
 	var w workflowv1.Workflow
 	if err := protojson.Unmarshal([]byte(strings.ReplaceAll(text, "{{sandbox}}", s.sandbox)), &w); err != nil {
 		return fmt.Errorf("template %s: %w", name, err)
 	}
 	client := workflowv1.NewWorkflowCatalogServiceClient(s.conn)
-	request := &workflowv1.CreateWorkflowRequest{Workflow: &w, RequestId: "seed-" + name}
+	request := &workflowv1.CreateWorkflowRequest{Workflow: &w}
 	for {
 		_, err := client.CreateWorkflow(ctx, request)
 		switch fault.KindOf(err) {
 		case fault.KindUnavailable, fault.KindDeadlineExceeded:
-		case fault.KindAlreadyExists:
+		case fault.KindNone, fault.KindAlreadyExists:
 			return nil
 		default:
-			if err != nil {
-				return fmt.Errorf("save template %s: %w", name, err)
-			}
-			return nil
+			return fmt.Errorf("save template %s: %w", name, err)
 		}
 		timer := time.NewTimer(retryEvery)
 		select {

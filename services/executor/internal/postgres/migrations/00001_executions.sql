@@ -6,17 +6,20 @@ CREATE TABLE owners (
     lease_until timestamptz NOT NULL
 );
 
--- What was asked to start, once per event. A repeat gets the first answer until the key expires.
+-- What was asked to start, once per event. Whatever was published before the key expires gets the first answer.
 CREATE TABLE starts (
     tenant       text        NOT NULL,
     key          bytea       NOT NULL,
     workflow_id  uuid        NOT NULL,
     outcome      smallint    NOT NULL,
     execution_id uuid        NOT NULL,
+    published_at timestamptz NOT NULL,
     expires_at   timestamptz NOT NULL,
+    -- The key is kept beyond its expiry for as long as the stream may deliver what it blocks.
+    purge_at     timestamptz NOT NULL,
     PRIMARY KEY (tenant, key)
 );
-CREATE INDEX starts_expiry ON starts (expires_at);
+CREATE INDEX starts_purge ON starts (purge_at);
 CREATE INDEX starts_workflow ON starts (tenant, workflow_id);
 
 -- Executions that have not ended. Small and hot: rows are deleted at the end. A row without an owner becomes claimable at wake_at.

@@ -11,6 +11,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -150,7 +151,10 @@ type Start struct {
 	// The event as expressions see it, a JSON object.
 	Event []byte `protobuf:"bytes,7,opt,name=event,proto3" json:"event,omitempty"`
 	// W3C traceparent of what started it.
-	Traceparent   string `protobuf:"bytes,8,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	Traceparent string `protobuf:"bytes,8,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	// When what started it was published; now when unset. A key blocks whatever was published before it expired, however late that comes:
+	// a redelivery after the end of a short key_ttl starts nothing twice.
+	PublishTime   *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=publish_time,json=publishTime,proto3" json:"publish_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -239,6 +243,13 @@ func (x *Start) GetTraceparent() string {
 		return x.Traceparent
 	}
 	return ""
+}
+
+func (x *Start) GetPublishTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PublishTime
+	}
+	return nil
 }
 
 // StartExecutionsResponse holds the answers in the order of the items.
@@ -566,9 +577,9 @@ var File_uniconnect_workflow_peer_v1_start_service_proto protoreflect.FileDescri
 
 const file_uniconnect_workflow_peer_v1_start_service_proto_rawDesc = "" +
 	"\n" +
-	"/uniconnect/workflow/peer/v1/start_service.proto\x12\x1buniconnect.workflow.peer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\"uniconnect/access/v1/options.proto\x1a+uniconnect/workflow/peer/v1/violation.proto\x1a&uniconnect/workflow/v1/execution.proto\x1a%uniconnect/workflow/v1/workflow.proto\"_\n" +
+	"/uniconnect/workflow/peer/v1/start_service.proto\x12\x1buniconnect.workflow.peer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"uniconnect/access/v1/options.proto\x1a+uniconnect/workflow/peer/v1/violation.proto\x1a&uniconnect/workflow/v1/execution.proto\x1a%uniconnect/workflow/v1/workflow.proto\"_\n" +
 	"\x16StartExecutionsRequest\x12E\n" +
-	"\x06starts\x18\x01 \x03(\v2\".uniconnect.workflow.peer.v1.StartB\t\xbaH\x06\x92\x01\x03\x10\x80 R\x06starts\"\x8f\x02\n" +
+	"\x06starts\x18\x01 \x03(\v2\".uniconnect.workflow.peer.v1.StartB\t\xbaH\x06\x92\x01\x03\x10\x80 R\x06starts\"\xce\x02\n" +
 	"\x05Start\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1f\n" +
 	"\vworkflow_id\x18\x02 \x01(\tR\n" +
@@ -578,7 +589,8 @@ const file_uniconnect_workflow_peer_v1_start_service_proto_rawDesc = "" +
 	"\akey_ttl\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x06keyTtl\x123\n" +
 	"\x05cause\x18\x06 \x01(\v2\x1d.uniconnect.workflow.v1.CauseR\x05cause\x12\x14\n" +
 	"\x05event\x18\a \x01(\fR\x05event\x12 \n" +
-	"\vtraceparent\x18\b \x01(\tR\vtraceparent\"]\n" +
+	"\vtraceparent\x18\b \x01(\tR\vtraceparent\x12=\n" +
+	"\fpublish_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\vpublishTime\"]\n" +
 	"\x17StartExecutionsResponse\x12B\n" +
 	"\aresults\x18\x01 \x03(\v2(.uniconnect.workflow.peer.v1.StartResultR\aresults\"\x8c\x02\n" +
 	"\vStartResult\x12J\n" +
@@ -636,28 +648,30 @@ var file_uniconnect_workflow_peer_v1_start_service_proto_goTypes = []any{
 	(*FinalizeExecutionsResponse)(nil), // 8: uniconnect.workflow.peer.v1.FinalizeExecutionsResponse
 	(*durationpb.Duration)(nil),        // 9: google.protobuf.Duration
 	(*v1.Cause)(nil),                   // 10: uniconnect.workflow.v1.Cause
-	(*v1.Workflow)(nil),                // 11: uniconnect.workflow.v1.Workflow
-	(*Violation)(nil),                  // 12: uniconnect.workflow.peer.v1.Violation
+	(*timestamppb.Timestamp)(nil),      // 11: google.protobuf.Timestamp
+	(*v1.Workflow)(nil),                // 12: uniconnect.workflow.v1.Workflow
+	(*Violation)(nil),                  // 13: uniconnect.workflow.peer.v1.Violation
 }
 var file_uniconnect_workflow_peer_v1_start_service_proto_depIdxs = []int32{
 	2,  // 0: uniconnect.workflow.peer.v1.StartExecutionsRequest.starts:type_name -> uniconnect.workflow.peer.v1.Start
 	9,  // 1: uniconnect.workflow.peer.v1.Start.key_ttl:type_name -> google.protobuf.Duration
 	10, // 2: uniconnect.workflow.peer.v1.Start.cause:type_name -> uniconnect.workflow.v1.Cause
-	4,  // 3: uniconnect.workflow.peer.v1.StartExecutionsResponse.results:type_name -> uniconnect.workflow.peer.v1.StartResult
-	0,  // 4: uniconnect.workflow.peer.v1.StartResult.outcome:type_name -> uniconnect.workflow.peer.v1.StartResult.Outcome
-	11, // 5: uniconnect.workflow.peer.v1.ValidateStepsRequest.workflow:type_name -> uniconnect.workflow.v1.Workflow
-	12, // 6: uniconnect.workflow.peer.v1.ValidateStepsResponse.violations:type_name -> uniconnect.workflow.peer.v1.Violation
-	1,  // 7: uniconnect.workflow.peer.v1.StartService.StartExecutions:input_type -> uniconnect.workflow.peer.v1.StartExecutionsRequest
-	5,  // 8: uniconnect.workflow.peer.v1.StartService.ValidateSteps:input_type -> uniconnect.workflow.peer.v1.ValidateStepsRequest
-	7,  // 9: uniconnect.workflow.peer.v1.StartService.FinalizeExecutions:input_type -> uniconnect.workflow.peer.v1.FinalizeExecutionsRequest
-	3,  // 10: uniconnect.workflow.peer.v1.StartService.StartExecutions:output_type -> uniconnect.workflow.peer.v1.StartExecutionsResponse
-	6,  // 11: uniconnect.workflow.peer.v1.StartService.ValidateSteps:output_type -> uniconnect.workflow.peer.v1.ValidateStepsResponse
-	8,  // 12: uniconnect.workflow.peer.v1.StartService.FinalizeExecutions:output_type -> uniconnect.workflow.peer.v1.FinalizeExecutionsResponse
-	10, // [10:13] is the sub-list for method output_type
-	7,  // [7:10] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	11, // 3: uniconnect.workflow.peer.v1.Start.publish_time:type_name -> google.protobuf.Timestamp
+	4,  // 4: uniconnect.workflow.peer.v1.StartExecutionsResponse.results:type_name -> uniconnect.workflow.peer.v1.StartResult
+	0,  // 5: uniconnect.workflow.peer.v1.StartResult.outcome:type_name -> uniconnect.workflow.peer.v1.StartResult.Outcome
+	12, // 6: uniconnect.workflow.peer.v1.ValidateStepsRequest.workflow:type_name -> uniconnect.workflow.v1.Workflow
+	13, // 7: uniconnect.workflow.peer.v1.ValidateStepsResponse.violations:type_name -> uniconnect.workflow.peer.v1.Violation
+	1,  // 8: uniconnect.workflow.peer.v1.StartService.StartExecutions:input_type -> uniconnect.workflow.peer.v1.StartExecutionsRequest
+	5,  // 9: uniconnect.workflow.peer.v1.StartService.ValidateSteps:input_type -> uniconnect.workflow.peer.v1.ValidateStepsRequest
+	7,  // 10: uniconnect.workflow.peer.v1.StartService.FinalizeExecutions:input_type -> uniconnect.workflow.peer.v1.FinalizeExecutionsRequest
+	3,  // 11: uniconnect.workflow.peer.v1.StartService.StartExecutions:output_type -> uniconnect.workflow.peer.v1.StartExecutionsResponse
+	6,  // 12: uniconnect.workflow.peer.v1.StartService.ValidateSteps:output_type -> uniconnect.workflow.peer.v1.ValidateStepsResponse
+	8,  // 13: uniconnect.workflow.peer.v1.StartService.FinalizeExecutions:output_type -> uniconnect.workflow.peer.v1.FinalizeExecutionsResponse
+	11, // [11:14] is the sub-list for method output_type
+	8,  // [8:11] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_uniconnect_workflow_peer_v1_start_service_proto_init() }
