@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -105,12 +106,14 @@ func (s *system) kill(ctx context.Context, p *stack.Process, rng *rand.Rand) err
 
 // stopExecutor stops an executor until its lease is over and others have taken all that it had, then lets it go on.
 func (s *system) stopExecutor(ctx context.Context, p *stack.Process) error {
-	running, err := s.awaitRunning(ctx, minRunning)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	// The leases of those that were killed before must be over, so that the next one to end is that of the stopped one.
+	owners, err := s.awaitOwners(ctx, len(s.stack.Executors))
 	if err != nil {
 		return err
 	}
-	var before []string
-	err = s.db.QueryRow(ctx, `SELECT array_agg(id::text) FROM executor.owners WHERE lease_until > now()`).Scan(&before)
+	running, err := s.awaitRunning(ctx, minRunning)
 	if err != nil {
 		return err
 	}
@@ -118,31 +121,54 @@ func (s *system) stopExecutor(ctx context.Context, p *stack.Process) error {
 	if err := p.Pause(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		var expired, held int
-		err := s.db.QueryRow(ctx, `SELECT (SELECT count(*) FROM executor.owners o WHERE o.id = ANY($1::uuid[]) AND o.lease_until <= now()),
-			(SELECT count(*) FROM executor.live l WHERE l.owner = ANY($1::uuid[])
-				AND NOT EXISTS (SELECT FROM executor.owners o WHERE o.id = l.owner AND o.lease_until > now()))`, before).Scan(&expired, &held)
-		if err != nil {
-			return errors.Join(err, p.Resume())
-		}
-		if expired > 0 && held == 0 {
-			break
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return errors.Join(errors.New("the stopped executor keeps its executions"), ctx.Err(), p.Resume())
-		}
+	if err := s.awaitTakeover(ctx, owners); err != nil {
+		return errors.Join(err, p.Resume())
 	}
 	fault.Until = time.Now()
 	s.fault(fault)
 	s.t.Logf("stopped %s for %v while %d executions ran", p.Name(), fault.Until.Sub(fault.At).Round(time.Millisecond), running)
 	return p.Resume()
+}
+
+// awaitOwners returns the owners with a lease once there are n of them.
+func (s *system) awaitOwners(ctx context.Context, n int) (owners []string, err error) {
+	err = poll(ctx, func() error {
+		err := s.db.QueryRow(ctx, `SELECT coalesce(array_agg(id::text), '{}') FROM executor.owners WHERE lease_until > now()`).Scan(&owners)
+		if err == nil && len(owners) != n {
+			err = fmt.Errorf("%d executors have a lease, want %d", len(owners), n)
+		}
+		return err
+	})
+	return owners, err
+}
+
+// awaitTakeover returns when one of the owners has lost its lease and has no execution left.
+func (s *system) awaitTakeover(ctx context.Context, owners []string) error {
+	return poll(ctx, func() error {
+		var lost, held int
+		err := s.db.QueryRow(ctx, `
+			WITH lost AS (SELECT id FROM unnest($1::uuid[]) AS i (id)
+				WHERE NOT EXISTS (SELECT FROM executor.owners o WHERE o.id = i.id AND o.lease_until > now()))
+			SELECT (SELECT count(*) FROM lost), (SELECT count(*) FROM executor.live l WHERE l.owner IN (SELECT id FROM lost))`,
+			owners).Scan(&lost, &held)
+		if err == nil && (lost == 0 || held > 0) {
+			err = fmt.Errorf("%d executors have lost their lease, %d executions are still theirs", lost, held)
+		}
+		return err
+	})
+}
+
+// poll calls try until it succeeds; its last error is returned when ctx ends before.
+func poll(ctx context.Context, try func() error) error {
+	for {
+		err := try()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if waitErr := wait(ctx, 20*time.Millisecond); waitErr != nil {
+			return errors.Join(err, waitErr)
+		}
+	}
 }
 
 func wait(ctx context.Context, d time.Duration) error {

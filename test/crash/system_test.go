@@ -152,25 +152,20 @@ func (s *system) running(ctx context.Context) (int, error) {
 }
 
 // awaitRunning returns how many executions run once there are at least n of them.
-func (s *system) awaitRunning(ctx context.Context, n int) (int, error) {
+func (s *system) awaitRunning(ctx context.Context, n int) (got int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	ticker := time.NewTicker(10 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		got, err := s.running(ctx)
-		if err != nil || got >= n {
-			return got, err
+	err = poll(ctx, func() error {
+		got, err = s.running(ctx)
+		if err == nil && got < n {
+			err = fmt.Errorf("%d executions run, want %d", got, n)
 		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return got, fmt.Errorf("%d executions run, want %d: %w", got, n, ctx.Err())
-		}
-	}
+		return err
+	})
+	return got, err
 }
 
-// settled returns when no execution is under way and the ledger's events have all been taken.
+// settle returns when no execution is under way and the ledger's events have all been taken.
 func (s *system) settle(limit time.Duration) {
 	s.t.Helper()
 	s.mu.Lock()

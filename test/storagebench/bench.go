@@ -43,9 +43,7 @@ func (b *bench) withServer(ctx context.Context, fn func(context.Context) error) 
 		return err
 	}
 	b.server, b.url = server, server.URL("postgres")
-	limited, cancel := context.WithTimeout(ctx, b.plan.limit)
-	defer cancel()
-	err = fn(limited)
+	err = fn(ctx)
 	stopCtx, cancelStop := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancelStop()
 	return errors.Join(err, server.Stop(stopCtx))

@@ -97,6 +97,8 @@ func measureAll(ctx context.Context, benches []*bench, p plan) error {
 		for round := range p.rounds {
 			for _, b := range benches {
 				err := b.withServer(ctx, func(ctx context.Context) error {
+					ctx, cancel := context.WithTimeout(ctx, p.limit)
+					defer cancel()
 					r, err := phase.measure(b, ctx)
 					if err == nil {
 						log.Printf("%s %d %-6s %v", phase.name, round+1, b.layout.name, r)
