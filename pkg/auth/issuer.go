@@ -130,7 +130,7 @@ func makeKey(path string) error {
 		return err
 	}
 	// The directory may hold what other users must reach, such as the private database; the file is what is secret.
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // see above
 		return err
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), devKeyFile+".*") // made with mode 0600

@@ -3,7 +3,6 @@ package auth
 import (
 	"context"
 	"crypto"
-	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -229,12 +228,8 @@ func (j *jwk) ecdsa() (*ecdsa.PublicKey, error) {
 	if err := errors.Join(errX, errY); err != nil {
 		return nil, err
 	}
-	// The package for key agreement checks that the point is on the curve.
-	point := append(append([]byte{4}, x...), y...)
-	if _, err := ecdh.P256().NewPublicKey(point); err != nil {
-		return nil, err
-	}
-	return &ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int).SetBytes(x), Y: new(big.Int).SetBytes(y)}, nil
+	// This checks that the point is on the curve.
+	return ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append(append([]byte{4}, x...), y...))
 }
 
 func (j *jwk) ed25519() (ed25519.PublicKey, error) {

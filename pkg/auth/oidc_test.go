@@ -101,7 +101,11 @@ func rsaJWK(kid string, k *rsa.PublicKey) map[string]string {
 }
 
 func ecJWK(kid string, k *ecdsa.PublicKey) map[string]string {
-	return map[string]string{"kty": "EC", "crv": "P-256", "kid": kid, "x": b64(k.X.FillBytes(make([]byte, 32))), "y": b64(k.Y.FillBytes(make([]byte, 32)))}
+	point, err := k.Bytes() // 4, then x and y of 32 bytes each
+	if err != nil {
+		panic(err) // the tests make their keys themselves
+	}
+	return map[string]string{"kty": "EC", "crv": "P-256", "kid": kid, "x": b64(point[1:33]), "y": b64(point[33:])}
 }
 
 func edJWK(kid string, k ed25519.PublicKey) map[string]string {

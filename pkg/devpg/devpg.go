@@ -141,7 +141,7 @@ func (s *Server) launch(ctx context.Context, p *plan) error {
 }
 
 func (s *Server) awaitReady(ctx context.Context) error {
-	return poll(ctx, pollInterval, func() (bool, error) {
+	return poll(ctx, func() (bool, error) {
 		select {
 		case <-s.exited:
 			return false, fmt.Errorf("server ended at once: %w", exitReason(s.exitErr))
@@ -238,8 +238,8 @@ func exitReason(err error) error {
 }
 
 // poll calls try until it reports true, fails, or ctx ends.
-func poll(ctx context.Context, every time.Duration, try func() (bool, error)) error {
-	ticker := time.NewTicker(every)
+func poll(ctx context.Context, try func() (bool, error)) error {
+	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for {
 		done, err := try()

@@ -246,7 +246,7 @@ func lockDir(ctx context.Context, dataDir string) (*os.File, error) {
 	}
 	waitCtx, cancel := context.WithTimeout(ctx, lockPatience)
 	defer cancel()
-	err = poll(waitCtx, pollInterval, func() (bool, error) {
+	err = poll(waitCtx, func() (bool, error) {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR) {
 			return false, nil

@@ -57,7 +57,7 @@ func (p *plan) signalPredecessor(ctx context.Context, sig syscall.Signal, patien
 			_ = syscall.Kill(pid, syscall.SIGCONT)
 		}
 	}
-	err = poll(ctx, pollInterval, func() (bool, error) { return len(processesIn(p.cluster)) == 0, nil })
+	err = poll(ctx, func() (bool, error) { return len(processesIn(p.cluster)) == 0, nil })
 	if errors.Is(err, context.DeadlineExceeded) {
 		return false, nil
 	}

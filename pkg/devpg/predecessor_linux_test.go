@@ -57,7 +57,7 @@ func startOrphan(t *testing.T, dir string) *exec.Cmd {
 		_ = cmd.Process.Kill()
 		<-reaped
 	})
-	err := poll(t.Context(), pollInterval, func() (bool, error) {
+	err := poll(t.Context(), func() (bool, error) {
 		conn, err := pgx.Connect(t.Context(), socketURL(t, dir))
 		if err != nil {
 			return false, nil

@@ -116,14 +116,18 @@ func (r Rule) expression(path string) (string, *RuleError) {
 	}[r.Operator]; ok {
 		return r.Field + " " + infix + " " + value, nil
 	}
-	contains := fmt.Sprintf("(type(%[1]s) == string ? %[1]s.contains(%[2]s) : %[2]s in %[1]s)", r.Field, value)
 	_, isText := r.Value.(string)
+	// A value that is no text can only be a member of a list.
+	contains := "(" + value + " in " + r.Field + ")"
+	if isText {
+		contains = fmt.Sprintf("(type(%[1]s) == string ? %[1]s.contains(%[2]s) : %[2]s in %[1]s)", r.Field, value)
+	}
 	_, isList := r.Value.([]any)
 	switch r.Operator {
 	case Contains:
-		return textOrMember(contains, r.Field, value, isText), nil
+		return contains, nil
 	case NotContains:
-		return "!" + textOrMember(contains, r.Field, value, isText), nil
+		return "!" + contains, nil
 	case StartsWith, EndsWith:
 		if !isText {
 			return "", &RuleError{path + ".value", "expected text"}
@@ -141,14 +145,6 @@ func (r Rule) expression(path string) (string, *RuleError) {
 	default:
 		return "", &RuleError{path + ".operator", fmt.Sprintf("unknown operator %q", r.Operator)}
 	}
-}
-
-// textOrMember is the test of a text's or list's content; a value that is no text can only be a member.
-func textOrMember(contains, field, value string, isText bool) string {
-	if isText {
-		return contains
-	}
-	return "(" + value + " in " + field + ")"
 }
 
 // presence tests each part of a path, since has() of a field fails where its parent is missing.

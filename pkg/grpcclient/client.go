@@ -107,7 +107,6 @@ func dialOptions(opts Options) []grpc.DialOption {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(size), grpc.MaxCallSendMsgSize(size)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: pingTimeout, PermitWithoutStream: true}),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: maxBackoff}),
-		grpc.WithSharedWriteBuffer(true),
 	}
 	if opts.Dialer != nil {
 		all = append(all, grpc.WithContextDialer(opts.Dialer))
@@ -132,6 +131,7 @@ type tokens struct {
 	forward bool
 }
 
+//nolint:revive // the signature is grpc.UnaryClientInterceptor's
 func (t *tokens) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	ctx, err := t.with(ctx)
 	if err != nil {
@@ -140,6 +140,7 @@ func (t *tokens) unary(ctx context.Context, method string, req, reply any, cc *g
 	return invoke(ctx, method, req, reply, cc, opts...)
 }
 
+//nolint:revive // the signature is grpc.StreamClientInterceptor's
 func (t *tokens) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	ctx, err := t.with(ctx)
 	if err != nil {

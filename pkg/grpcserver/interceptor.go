@@ -2,6 +2,7 @@ package grpcserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -135,7 +136,7 @@ func (s *Server) endStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServ
 	defer cancel(nil)
 	defer context.AfterFunc(s.stopping, func() { cancel(errStopping) })()
 	err := handler(srv, &contextStream{stream, ctx})
-	if err != nil && context.Cause(ctx) == error(errStopping) {
+	if err != nil && errors.Is(context.Cause(ctx), errStopping) {
 		return errStopping
 	}
 	return err

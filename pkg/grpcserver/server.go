@@ -173,7 +173,6 @@ func (s *Server) serverOptions(opts Options) []grpc.ServerOption {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: maxAge, MaxConnectionAgeGrace: maxAgeGrace, Time: time.Minute, Timeout: handshake}),
 		// Idle connections give their write buffers back.
-		grpc.SharedWriteBuffer(true),
 		// Stop returns when no handler runs, so that what handlers use may be closed after it.
 		grpc.WaitForHandlers(true),
 	}

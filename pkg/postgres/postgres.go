@@ -107,7 +107,6 @@ func poolConfig(opts Options) (*pgxpool.Config, error) {
 		cfg.ConnConfig.Tracer = otelpgx.NewTracer(
 			otelpgx.WithTracerProvider(opts.TracerProvider),
 			otelpgx.WithMeterProvider(metricnoop.NewMeterProvider()),
-			otelpgx.WithTrimSQLInSpanName(),
 		)
 	}
 	return cfg, nil

@@ -57,7 +57,7 @@ func (s *scope) Resolve(name string) (any, bool) {
 
 // keep makes the final result of a step visible to expressions.
 func (s *scope) keep(r Result) error {
-	entry := map[string]any{"state": stateNames[r.State], "output": nil}
+	entry := map[string]any{"state": stateName(r.State), "output": nil}
 	if len(r.Output) > 0 {
 		v, err := expr.Decode(r.Output)
 		if err != nil {
@@ -88,8 +88,22 @@ func (s *scope) set(output json.RawMessage) error {
 	return nil
 }
 
-// stateNames are the states as expressions see them.
-var stateNames = [...]string{
-	StepRunning: "RUNNING", StepWaiting: "WAITING", StepSucceeded: "SUCCEEDED", StepFailed: "FAILED",
-	StepSkipped: "SKIPPED", StepCancelled: "CANCELLED",
+// stateName is a state as expressions see it.
+func stateName(s StepState) string {
+	switch s {
+	case StepRunning:
+		return "RUNNING"
+	case StepWaiting:
+		return "WAITING"
+	case StepSucceeded:
+		return "SUCCEEDED"
+	case StepFailed:
+		return "FAILED"
+	case StepSkipped:
+		return "SKIPPED"
+	case StepCancelled:
+		return "CANCELLED"
+	default:
+		return ""
+	}
 }
