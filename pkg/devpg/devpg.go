@@ -149,7 +149,7 @@ func (s *Server) awaitReady(ctx context.Context) error {
 		}
 		conn, err := pgx.Connect(ctx, s.URL("postgres"))
 		if err != nil {
-			return false, nil // not listening yet, or still recovering
+			return false, nil //nolint:nilerr // not listening yet, or still recovering: asked again
 		}
 		return true, conn.Close(ctx)
 	})

@@ -46,7 +46,7 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.log.WarnContext(ctx, "upkeep of the tables", "error", err)
 		}
 		// Several replicas should not do it in the same second.
-		timer := time.NewTimer(interval + rand.N(interval/4)) //nolint:gosec // jitter is no secret
+		timer := time.NewTimer(interval + rand.N(interval/4))
 		select {
 		case <-ctx.Done():
 			timer.Stop()

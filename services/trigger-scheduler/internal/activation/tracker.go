@@ -302,7 +302,7 @@ func (t *Tracker) renew(ctx context.Context) {
 // pause waits before attempt n+1 and reports false when ctx has ended.
 func (t *Tracker) pause(ctx context.Context, n int) bool {
 	d := min(t.timing.attempts.first<<min(n, 10), t.timing.attempts.most)
-	timer := time.NewTimer(d/2 + rand.N(d/2+1)) //nolint:gosec // jitter, no secret
+	timer := time.NewTimer(d/2 + rand.N(d/2+1))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

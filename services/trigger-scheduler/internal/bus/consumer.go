@@ -240,7 +240,7 @@ func (c *Consumer) provision(ctx context.Context) error {
 // backoff doubles from first to most, with jitter of half of it so that what failed together does not come back together.
 func backoff(first, most time.Duration, n int) time.Duration {
 	d := min(first<<min(max(n, 0), 10), most)
-	return d/2 + rand.N(d/2+1) //nolint:gosec // jitter, no secret
+	return d/2 + rand.N(d/2+1)
 }
 
 func pause(ctx context.Context, d time.Duration) {

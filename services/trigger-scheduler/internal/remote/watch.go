@@ -139,5 +139,5 @@ func mustBeginAnew(err error) bool {
 
 func backoff(n int) time.Duration {
 	d := min(firstBackoff<<min(n, 10), mostBackoff)
-	return d/2 + rand.N(d/2+1) //nolint:gosec // jitter, no secret
+	return d/2 + rand.N(d/2+1)
 }

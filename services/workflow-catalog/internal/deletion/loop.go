@@ -185,5 +185,5 @@ func (l *Loop) finalize(ctx context.Context, owner Owner, d Deletion) error {
 
 func backoff(failures int) time.Duration {
 	d := min(minBackoff<<min(failures-1, 10), maxBackoff)
-	return d/2 + rand.N(d/2) //nolint:gosec // jitter, no secret
+	return d/2 + rand.N(d/2)
 }
