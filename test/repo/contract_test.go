@@ -1,0 +1,69 @@
+package repo
+
+import (
+	"strings"
+	"testing"
+
+	"google.golang.org/genproto/googleapis/api/annotations"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	accessv1 "workflow.uniconnect/proto/gen/go/uniconnect/access/v1"
+	crmv1 "workflow.uniconnect/proto/gen/go/uniconnect/crm/v1"
+	peerv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/peer/v1"
+	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
+)
+
+// publicPackages are those whose services people and other programs call, through the gateway too. All others are between our services.
+func publicPackages() []protoreflect.FullName {
+	return []protoreflect.FullName{"uniconnect.workflow.v1", "uniconnect.access.v1"}
+}
+
+// services lists the services of the contract. Naming one file of each package makes sure that they are linked in.
+func services(t *testing.T) []protoreflect.ServiceDescriptor {
+	t.Helper()
+	linked := []protoreflect.FileDescriptor{
+		workflowv1.File_uniconnect_workflow_v1_workflow_proto, accessv1.File_uniconnect_access_v1_options_proto,
+		crmv1.File_uniconnect_crm_v1_crm_service_proto, peerv1.File_uniconnect_workflow_peer_v1_start_service_proto,
+	}
+	var all []protoreflect.ServiceDescriptor
+	protoregistry.GlobalFiles.RangeFiles(func(file protoreflect.FileDescriptor) bool {
+		if strings.HasPrefix(string(file.Package()), "uniconnect.") {
+			for i := range file.Services().Len() {
+				all = append(all, file.Services().Get(i))
+			}
+		}
+		return true
+	})
+	if len(all) < len(linked) {
+		t.Fatalf("only %d services found in the contract", len(all))
+	}
+	return all
+}
+
+func TestContract_saysWhoMayCallWhat(t *testing.T) {
+	for _, service := range services(t) {
+		public := false
+		for _, name := range publicPackages() {
+			public = public || service.ParentFile().Package() == name
+		}
+		for i := range service.Methods().Len() {
+			method := service.Methods().Get(i)
+			rule, _ := proto.GetExtension(method.Options(), accessv1.E_Access).(*accessv1.AccessRule)
+			http := proto.HasExtension(method.Options(), annotations.E_Http)
+			switch {
+			case rule.GetAudience() == nil:
+				t.Errorf("%s has no access rule: nobody could say who may call it", method.FullName())
+			case public && rule.GetInternal():
+				t.Errorf("%s is internal in a public service: move it to a peer service, which the gateway does not know", method.FullName())
+			case public && !http:
+				t.Errorf("%s has no HTTP rule: it cannot be reached over REST", method.FullName())
+			case !public && !rule.GetInternal():
+				t.Errorf("%s is for others than our own services: a service between services takes service identities only", method.FullName())
+			case !public && http:
+				t.Errorf("%s has an HTTP rule: methods between services never appear on the gateway", method.FullName())
+			}
+		}
+	}
+}
