@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"workflow.uniconnect/pkg/fault"
 	"workflow.uniconnect/services/trigger-scheduler/internal/deadletter"
@@ -82,35 +83,49 @@ func New(opts Options) *Intake { return &Intake{Options: opts} }
 // batch is the state of one Settle.
 type batch struct {
 	*Intake
-	msgs     []event.Message
-	verdicts []Verdict
-	events   []event.Event
-	starts   []start.Start
-	owner    []int // index of the message of each start
-	letters  []deadletter.Letter
-	authors  []int // index of the message of each letter
-	tally    Tally
+	msgs    []event.Message
+	open    []int // per message, how much of what it causes is not settled yet
+	events  []event.Event
+	starts  []start.Start
+	owner   []int // index of the message of each start
+	letters []deadletter.Letter
+	authors []int // index of the message of each letter
+	tally   Tally
+}
+
+func (in *Intake) newBatch(msgs []event.Message) *batch {
+	return &batch{
+		Intake: in, msgs: msgs, open: make([]int, len(msgs)), events: make([]event.Event, len(msgs)), tally: Tally{Received: len(msgs)},
+	}
 }
 
 // Settle handles msgs and returns a verdict for each. The error is ErrAway or that of the letters' store; the verdicts hold in any case.
 func (in *Intake) Settle(ctx context.Context, msgs []event.Message) ([]Verdict, error) {
-	b := &batch{
-		Intake: in, msgs: msgs, verdicts: make([]Verdict, len(msgs)), events: make([]event.Event, len(msgs)),
-		tally: Tally{Received: len(msgs)},
-	}
+	b := in.newBatch(msgs)
 	var ends []func()
 	for i := range msgs {
 		if end := b.match(ctx, i); end != nil {
 			ends = append(ends, end)
 		}
 	}
-	awayErr := b.start(ctx)
-	lettersErr := b.keepLetters(ctx)
+	err := b.settle(ctx)
 	for _, end := range ends {
 		end()
 	}
 	in.Observer.Observe(ctx, &b.tally)
-	return b.verdicts, errors.Join(awayErr, lettersErr)
+	verdicts := make([]Verdict, len(msgs))
+	for i, open := range b.open {
+		if open == 0 {
+			verdicts[i] = Settled
+		}
+	}
+	return verdicts, err
+}
+
+// settle sends the starts and keeps the letters, those of refused starts among them.
+func (b *batch) settle(ctx context.Context) error {
+	awayErr := b.start(ctx)
+	return errors.Join(awayErr, b.keepLetters(ctx))
 }
 
 // match decodes message i and finds its starts.
@@ -122,7 +137,6 @@ func (b *batch) match(ctx context.Context, i int) (end func()) {
 	}
 	if !b.Registry.Known(ev.Type) {
 		b.tally.UnknownType++
-		b.verdicts[i] = Settled
 		return nil
 	}
 	if sampled(ev.Traceparent) {
@@ -133,20 +147,29 @@ func (b *batch) match(ctx context.Context, i int) (end func()) {
 	b.starts = matched.Starts
 	b.tally.FilterErrors += matched.FilterErrors
 	b.tally.KeyErrors += matched.KeyErrors
-	b.verdicts[i] = Settled // until a start says otherwise
 	if len(b.starts) == before {
 		b.tally.NoMatch++
 		return end
 	}
 	b.tally.Matched++
-	for range len(b.starts) - before {
-		b.owner = append(b.owner, i)
-	}
+	b.own(i)
 	return end
 }
 
+// own notes that the starts added last are those of message i.
+func (b *batch) own(i int) {
+	for len(b.owner) < len(b.starts) {
+		b.owner = append(b.owner, i)
+		b.open[i]++
+	}
+}
+
+// setAside makes a dead letter of message i; one is enough.
 func (b *batch) setAside(i int, problem *event.Problem) {
-	b.verdicts[i] = Later // until the letter is stored
+	if n := len(b.authors); n > 0 && b.authors[n-1] == i {
+		return
+	}
+	b.open[i]++
 	b.letters = append(b.letters, deadletter.New(&b.msgs[i], &b.events[i], problem))
 	b.authors = append(b.authors, i)
 	if b.tally.Letters == nil {
@@ -163,12 +186,13 @@ func (b *batch) keepLetters(ctx context.Context) error {
 		return fmt.Errorf("store dead letters: %w", err)
 	}
 	for _, i := range b.authors {
-		b.verdicts[i] = Settled
+		b.open[i]--
 	}
 	return nil
 }
 
-// start sends the starts and lowers the verdicts of those that have no final answer.
+// start sends the starts. Those without a final answer keep their messages; a final refusal makes a dead letter, since the event would
+// otherwise be gone without a trace, unless the workflow is gone itself.
 func (b *batch) start(ctx context.Context) error {
 	if len(b.starts) == 0 {
 		return nil
@@ -176,34 +200,44 @@ func (b *batch) start(ctx context.Context) error {
 	b.tally.Batch = len(b.starts)
 	b.tally.Outcomes = make(map[start.Outcome]int)
 	answers, err := b.send(ctx, b.starts)
-	for k := range b.starts {
-		i := b.owner[k]
-		if k >= len(answers) {
-			b.verdicts[i] = Later
-			continue
-		}
-		a := &answers[k]
+	for k := range answers {
+		a, i := &answers[k], b.owner[k]
 		b.tally.Outcomes[a.Outcome]++
-		switch {
-		case a.problem != nil && b.verdicts[i] == Settled:
-			b.setAside(i, a.problem)
-		case a.Outcome == start.Refused && a.Retryable, a.Outcome == "":
-			b.verdicts[i] = Later
-		}
 		if a.Outcome == start.Refused {
-			if b.tally.Refusals == nil {
-				b.tally.Refusals = make(map[fault.Reason]int)
-			}
-			b.tally.Refusals[a.Reason]++
+			b.tally.refused(a.Reason)
+		}
+		if a.final() {
+			b.open[i]--
+		}
+		if problem := a.setsAside(b.starts[k].Workflow); problem != nil {
+			b.setAside(i, problem)
 		}
 	}
 	return err
+}
+
+func (t *Tally) refused(reason fault.Reason) {
+	if t.Refusals == nil {
+		t.Refusals = make(map[fault.Reason]int)
+	}
+	t.Refusals[reason]++
 }
 
 // answer is a result, or the problem for which the event behind the start is set aside.
 type answer struct {
 	start.Result
 	problem *event.Problem
+}
+
+// final reports whether sending the start again could change nothing.
+func (a *answer) final() bool { return a.Outcome != "" && !(a.Outcome == start.Refused && a.Retryable) }
+
+// setsAside returns the problem for which the event must become a dead letter, or nil.
+func (a *answer) setsAside(workflow start.WorkflowID) *event.Problem {
+	if a.problem != nil || a.Outcome != start.Refused || a.Retryable || a.Reason == start.ReasonWorkflowDeleted {
+		return a.problem
+	}
+	return &event.Problem{Reason: a.Reason, Message: "the executor refused to start workflow " + string(workflow) + " with this event"}
 }
 
 // send gets answers. A batch that is refused as a whole for what it holds is halved until the culprit stands alone: it becomes a dead
@@ -250,33 +284,28 @@ func publicText(err error) string {
 	return "unknown"
 }
 
-// Restart starts what msgs start of the workflows in only, for a re-read of the stream: nothing is set aside, since that is done where the
-// message is consumed. It fails unless every start has a final answer.
+// Restart starts what msgs start of the workflows in only, for a re-read of the stream. What is no event is not set aside here, since that
+// is done where the message is consumed. It fails unless everything is settled.
 func (in *Intake) Restart(ctx context.Context, msgs []event.Message, only map[index.ID]struct{}) error {
-	events := make([]event.Event, len(msgs))
-	var found, starts []start.Start
+	b := in.newBatch(msgs)
+	var found []start.Start
 	for i := range msgs {
-		if problem := in.Decoder.Decode(&msgs[i], &events[i]); problem != nil || !in.Registry.Known(events[i].Type) {
+		if problem := in.Decoder.Decode(&msgs[i], &b.events[i]); problem != nil || !in.Registry.Known(b.events[i].Type) {
 			continue
 		}
-		found = in.Index.Match(ctx, &events[i], found[:0]).Starts
+		found = in.Index.Match(ctx, &b.events[i], found[:0]).Starts
 		for _, s := range found {
 			if _, ok := only[index.ID{Tenant: s.Tenant, Workflow: s.Workflow}]; ok {
-				starts = append(starts, s)
+				b.starts = append(b.starts, s)
 			}
 		}
+		b.own(i)
 	}
-	if len(starts) == 0 {
-		return nil
-	}
-	answers, err := in.send(ctx, starts)
-	if err != nil {
+	if err := b.settle(ctx); err != nil {
 		return err
 	}
-	for _, a := range answers {
-		if a.Outcome == start.Refused && a.Retryable {
-			return fmt.Errorf("%w: a start was refused for now: %s", ErrAway, a.Reason)
-		}
+	if slices.Max(append(b.open, 0)) > 0 {
+		return fmt.Errorf("%w: a start was refused for now", ErrAway)
 	}
 	return nil
 }

@@ -142,8 +142,25 @@ func TestIntake_Settle_faults(t *testing.T) {
 		"executor_away":     {func([]start.Start) ([]start.Result, error) { return nil, away }, nil, []int{0, 1}, 2, true},
 		"letters_away":      {each(started), errors.New("down"), []int{4, 5}, 0, false},
 		"retryable_refusal": {each(refuse(true)), nil, []int{1}, 2, false},
-		"final_refusal":     {each(refuse(false)), nil, nil, 2, false},
-		"unknown_outcome":   {each(func(start.Start) start.Result { return start.Result{} }), nil, []int{0, 1}, 2, false},
+		"final_refusal":     {each(refuse(false)), nil, nil, 3, false},
+		"workflow_deleted": {each(func(start.Start) start.Result {
+			return start.Result{Outcome: start.Refused, Reason: start.ReasonWorkflowDeleted}
+		}), nil, nil, 2, false},
+		// The first start of the event cannot be taken; what becomes of the second one is still open.
+		"letter_beside_an_open_start": {each(func(s start.Start) start.Result {
+			return start.Result{Outcome: start.Refused, Reason: "X", Retryable: s.Workflow == "w" && s.Event.ID == "both"}
+		}), nil, []int{1}, 4, false},
+		"blamed_beside_an_open_start": {func(starts []start.Start) ([]start.Result, error) {
+			for _, s := range starts {
+				if s.Workflow == "odd" {
+					return nil, fault.InvalidArgument("INVALID_FIELDS", "bad")
+				}
+			}
+			return each(func(s start.Start) start.Result {
+				return start.Result{Outcome: start.Refused, Reason: "X", Retryable: s.Event.ID == "both"}
+			})(starts)
+		}, nil, []int{1}, 4, false},
+		"unknown_outcome": {each(func(start.Start) start.Result { return start.Result{} }), nil, []int{0, 1}, 2, false},
 		"part_of_the_answers": {func(starts []start.Start) ([]start.Result, error) {
 			return []start.Result{{Outcome: start.Started}}, away
 		}, nil, []int{1}, 2, true},
@@ -229,6 +246,10 @@ func TestIntake_Restart(t *testing.T) {
 	only := map[index.ID]struct{}{{Tenant: "acme", Workflow: "odd"}: {}}
 	if err := in.Restart(t.Context(), mixed(), only); err != nil || !slices.Equal(got, []string{"odd/both"}) || len(o.letters) != 0 {
 		t.Errorf("got %v, %d letters, %v", got, len(o.letters), err)
+	}
+	result = start.Result{Outcome: start.Refused, Reason: "X"}
+	if err := in.Restart(t.Context(), mixed(), only); err != nil || len(o.letters) != 1 || o.letters[0].EventID != "both" {
+		t.Errorf("a final refusal: got letters %+v, %v", o.letters, err)
 	}
 	result = start.Result{Outcome: start.Refused, Retryable: true}
 	if err := in.Restart(t.Context(), mixed(), only); !errors.Is(err, ErrAway) {

@@ -89,6 +89,9 @@ const (
 	Refused   Outcome = "REFUSED"
 )
 
+// ReasonWorkflowDeleted is the reason of a refusal that concerns no event: there is no workflow to start any more.
+const ReasonWorkflowDeleted fault.Reason = "WORKFLOW_DELETED"
+
 // Result is the answer to a Start.
 type Result struct {
 	Outcome     Outcome
