@@ -11,8 +11,8 @@ import (
 // DefaultKeyTTL is how long a start key blocks when the starter does not say.
 const DefaultKeyTTL = 7 * 24 * time.Hour
 
-// MaxEventBytes bounds the event of a start.
-const MaxEventBytes = 1 << 20
+// MaxEventBytes bounds the event of a start: a payload of 1 MiB and the attributes around it.
+const MaxEventBytes = 1<<20 + 8<<10
 
 // The reasons that a start may be refused for.
 const (

@@ -247,7 +247,12 @@ func TestStarts_StartExecutions(t *testing.T) {
 		spoil(s)
 		req.Starts = append(req.Starts, s)
 	}
-	req.Starts = append(req.Starts, good())
+	largest := good()
+	largest.Event = []byte(strings.Repeat(" ", 1<<20+8<<10))
+	largest.GetCause().Kind = &workflowv1.Cause_Event{Event: &workflowv1.EventCause{
+		Id: strings.Repeat("i", 256), Type: strings.Repeat("t", 128), Source: strings.Repeat("s", 1024),
+	}}
+	req.Starts = append(req.Starts, largest)
 	id, _ := execution.ParseID(executionID)
 	b := &backend{verdicts: []execution.Verdict{{Outcome: execution.Started, ID: id}, {Outcome: execution.Duplicate, ID: id}}}
 	resp, err := grpcapi.NewStarts(b, nil, nil).StartExecutions(t.Context(), req)

@@ -25,8 +25,9 @@ const (
 	// finalizeTime is how long one call may work; the caller repeats it until done.
 	finalizeTime = 3 * time.Second
 	maxKeyTTL    = 400 * 24 * time.Hour
-	maxCause     = 1024
-	maxTrace     = 64
+	// maxCause is an event's id, type and source at their longest: 256, 128 and 1024 bytes.
+	maxCause = 256 + 128 + 1024
+	maxTrace = 64
 )
 
 var tenantPattern = regexp.MustCompile(`^[a-z0-9]{1,32}$`)

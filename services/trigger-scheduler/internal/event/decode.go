@@ -252,6 +252,9 @@ func (d *Decoder) data(ev *Event, body content) *Problem {
 		if raw, err = d.payloads.JSON(ev.Type, raw); err != nil {
 			return malformed("the protobuf payload cannot be read: " + clip(err.Error()))
 		}
+		if len(raw) > MaxSize {
+			return attribute("the protobuf payload is larger than 1 MiB as JSON")
+		}
 		body.checked = false
 	default:
 		return malformed("the content type " + clip(body.mediaType) + " is not supported, application/json and application/protobuf are")

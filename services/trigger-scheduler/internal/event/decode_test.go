@@ -272,3 +272,36 @@ func BenchmarkEvent_JSON(b *testing.B) {
 		ev.JSON()
 	}
 }
+
+// TestEvent_JSON_largest: what passes the decoder's limits must pass those of the executor, or the event would start nothing.
+func TestEvent_JSON_largest(t *testing.T) {
+	quotes := func(n int) string { return strings.Repeat(`"`, n) }
+	ev, problem := decode(t, "uniconnect.events.acme.custom."+strings.Repeat("m", MaxType-9)+".e",
+		header("ce-id", quotes(MaxID), "ce-source", quotes(MaxAttribute), "ce-subject", quotes(MaxAttribute), "ce-time", "2026-11-23T11:00:00.999999999+01:00"),
+		`"`+strings.Repeat("a", MaxSize-2)+`"`)
+	if problem != nil {
+		t.Fatal(problem)
+	}
+	if got := len(ev.JSON()); got > MaxJSON {
+		t.Errorf("got %d bytes, want at most %d", got, MaxJSON)
+	}
+}
+
+func TestDecoder_Decode_protobuf_that_grows(t *testing.T) {
+	_, problem := decode(t, callEnded, header("content-type", "application/protobuf"), `!"`+strings.Repeat("a", MaxSize-3)+`"`)
+	if problem != nil {
+		t.Errorf("the largest: %v", problem)
+	}
+	var ev Event
+	problem = NewDecoder(grows{}).Decode(&Message{Subject: callEnded, Header: header("content-type", "application/protobuf"), Body: []byte("x")}, &ev)
+	if problem == nil || problem.Reason != ReasonAttribute {
+		t.Errorf("got %v", problem)
+	}
+}
+
+// grows stands for a payload whose JSON is larger than itself.
+type grows struct{}
+
+func (grows) JSON(Type, []byte) ([]byte, error) {
+	return []byte(`"` + strings.Repeat("a", MaxSize) + `"`), nil
+}

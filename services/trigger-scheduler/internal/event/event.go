@@ -19,6 +19,8 @@ const (
 	MaxAttribute = 1024
 	// MaxType is the longest event type, in bytes.
 	MaxType = 128
+	// MaxJSON is the most that JSON can be: a payload of MaxSize and attributes of which every byte is escaped. The executor takes as much.
+	MaxJSON = MaxSize + 8<<10
 	// MaxDepth is how deep JSON data may nest.
 	MaxDepth = 64
 )
