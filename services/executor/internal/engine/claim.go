@@ -127,12 +127,7 @@ func (c *claimer) claim(ctx context.Context, t *tenure, g grant) (int, error) {
 	}
 	c.e.slots.settleClaim(g, tenants)
 	if err != nil {
-		// What was claimed before it went wrong would otherwise stay with this process for as long as its lease.
-		for i := range claimed {
-			x := &executing{e: c.e, t: t, c: &claimed[i]}
-			c.e.running.Add(1)
-			x.finish(execution.Record{Release: true})
-		}
+		c.e.running.Go(func() { c.handBack(t, claimed) })
 		return 0, err
 	}
 	c.e.metrics.claimed(ctx, len(claimed))
@@ -140,4 +135,25 @@ func (c *claimer) claim(ctx context.Context, t *tenure, g grant) (int, error) {
 		c.e.launch(t, &claimed[i])
 	}
 	return len(claimed), nil
+}
+
+// handBack gives up what a claim that went wrong may have taken or may still take: it would stay with this process, which does not run it,
+// for as long as the lease. When the engine stops or loses its lease all that it owns is freed anyway.
+func (c *claimer) handBack(t *tenure, claimed []execution.Claimed) {
+	for try := 1; len(claimed) > 0 && !t.lost() && !c.e.draining.Load(); try++ {
+		attempt, cancel := context.WithTimeout(t.scope, claimTimeout)
+		err := c.e.cfg.Store.HandBack(attempt, t.id, claimed)
+		cancel()
+		if err == nil {
+			c.wake()
+			break
+		}
+		c.e.unavailable(t.scope, "hand back executions", err)
+		if !sleep(t.scope, backoff(try)) {
+			break
+		}
+	}
+	for i := range claimed {
+		c.e.slots.release(claimed[i].Tenant)
+	}
 }

@@ -38,6 +38,7 @@ type Store interface {
 	Accept(ctx context.Context, owner execution.OwnerID, items []execution.Accept) ([]execution.Verdict, error)
 	Flush(ctx context.Context, owner execution.OwnerID, records []execution.Record, try int) ([]execution.Flushed, error)
 	Claim(ctx context.Context, owner execution.OwnerID, request execution.ClaimRequest) ([]execution.Claimed, error)
+	HandBack(ctx context.Context, owner execution.OwnerID, claimed []execution.Claimed) error
 	NextWake(ctx context.Context, limit time.Duration) (time.Duration, error)
 	Register(ctx context.Context, owner execution.OwnerID, lease time.Duration) error
 	Renew(ctx context.Context, owner execution.OwnerID, lease time.Duration) (bool, error)
@@ -97,7 +98,7 @@ type Engine struct {
 
 	tenure   atomic.Pointer[tenure] // nil while there is no lease
 	draining atomic.Bool
-	running  sync.WaitGroup // executions
+	running  sync.WaitGroup // executions, and claims that are handed back
 }
 
 // New returns an engine that does nothing yet.

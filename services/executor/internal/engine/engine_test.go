@@ -187,6 +187,8 @@ type faulty struct {
 	engine.Store
 	flushLost  atomic.Int32 // answers of Flush that get lost after the work was done
 	acceptLost atomic.Int32
+	claimLost  atomic.Int32
+	noHandBack atomic.Int32 // calls of HandBack that fail
 	away       atomic.Bool
 	noRenew    atomic.Bool
 }
@@ -210,6 +212,21 @@ func (f *faulty) Flush(ctx context.Context, o execution.OwnerID, r []execution.R
 		return nil, errGone
 	}
 	return v, err
+}
+
+func (f *faulty) Claim(ctx context.Context, o execution.OwnerID, request execution.ClaimRequest) ([]execution.Claimed, error) {
+	claimed, err := f.Store.Claim(ctx, o, request)
+	if err == nil && len(claimed) > 0 && f.claimLost.Add(-1) >= 0 {
+		return claimed, errGone
+	}
+	return claimed, err
+}
+
+func (f *faulty) HandBack(ctx context.Context, o execution.OwnerID, claimed []execution.Claimed) error {
+	if f.noHandBack.Add(-1) >= 0 {
+		return errGone
+	}
+	return f.Store.HandBack(ctx, o, claimed)
 }
 
 func (f *faulty) Renew(ctx context.Context, o execution.OwnerID, d time.Duration) (bool, error) {
@@ -243,6 +260,23 @@ func TestEngine_LostAnswers(t *testing.T) {
 	}
 	if len(view.Steps) != 3 {
 		t.Errorf("steps: got %+v", view.Steps)
+	}
+}
+
+func TestEngine_LostClaim(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.define(1, run.Step{ID: "nap", Delay: &run.Delay{Duration: 10 * time.Millisecond}}, step("one"))
+	f := &faulty{Store: w.store}
+	f.claimLost.Store(2)
+	f.noHandBack.Store(2)
+	n := w.engine(f, 1)
+	v := n.start(starts("acme", id, "a"))[0]
+	w.await("acme", v.ID, run.Succeeded)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if got := w.calls[v.ID.String()+" test.one"]; got != 1 {
+		t.Errorf("step one: called %d times, want 1", got)
 	}
 }
 

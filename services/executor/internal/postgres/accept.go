@@ -15,7 +15,8 @@ import (
 )
 
 // acceptSQL settles a batch in one statement: who wins its key is accepted, written to the history and made live. A key can be won
-// again by what was published after it expired. The answer is the ids that won; why others did not is asked apart, since it is rare.
+// again by what was published after it expired, but never by the item that holds it: that one went through before, in a try whose end was
+// not seen. The answer is the ids that won; why others did not is asked apart, since it is rare.
 const acceptSQL = `
 WITH item AS (
 	SELECT * FROM unnest($1::text[], $2::bytea[], $3::uuid[], $4::uuid[], $5::int4[], $6::int8[], $7::uuid[],
@@ -32,7 +33,7 @@ WITH item AS (
 	SET workflow_id = EXCLUDED.workflow_id, outcome = EXCLUDED.outcome,
 		execution_id = EXCLUDED.execution_id, published_at = EXCLUDED.published_at,
 		expires_at = EXCLUDED.expires_at, purge_at = EXCLUDED.purge_at
-	WHERE s.expires_at < EXCLUDED.published_at
+	WHERE s.expires_at < EXCLUDED.published_at AND s.execution_id <> EXCLUDED.execution_id
 	RETURNING s.execution_id
 ), accepted AS MATERIALIZED (
 	-- IS TRUE keeps this a hashed subplan: as a join the planner, who expects ten rows, might compare all with all.

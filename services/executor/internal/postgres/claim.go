@@ -71,8 +71,21 @@ FROM tenant t CROSS JOIN LATERAL (
 ) n
 WHERE t.tenant IS NOT NULL`
 
+// handBackSQL locks the rows before it looks whose they are: a claim whose commit is still under way is waited for. A row that was taken up
+// again since has another epoch.
+const handBackSQL = `
+WITH locked AS MATERIALIZED (
+	SELECT l.tenant, l.id, l.owner, l.epoch, c.epoch AS claimed
+	FROM unnest($2::text[], $3::uuid[], $4::int4[]) AS c (tenant, id, epoch)
+	JOIN live l ON l.tenant = c.tenant AND l.id = c.id
+	ORDER BY l.tenant, l.id
+	FOR UPDATE OF l
+)
+UPDATE live l SET owner = NULL, epoch = l.epoch + 1, wake_at = now()
+FROM locked WHERE locked.owner = $1 AND locked.epoch = locked.claimed AND l.tenant = locked.tenant AND l.id = locked.id`
+
 // Claim takes due executions for the owner and returns them with their journals. With an error it returns those that may belong to the
-// owner all the same, since the outcome of a commit can stay unknown: the caller hands them back.
+// owner all the same, or come to, since the outcome of a commit can stay unknown: the caller must HandBack those.
 func (s *Store) Claim(ctx context.Context, owner execution.OwnerID, request execution.ClaimRequest) ([]execution.Claimed, error) {
 	tenants := make([]string, 0, len(request.Used))
 	used := make([]int32, 0, len(request.Used))
@@ -96,6 +109,21 @@ func (s *Store) Claim(ctx context.Context, owner execution.OwnerID, request exec
 		return claimed, err
 	}
 	return claimed, nil
+}
+
+// HandBack makes claimed executions claimable again. After an error it must be called again, or they may stay with the owner for as long as
+// its lease.
+func (s *Store) HandBack(ctx context.Context, owner execution.OwnerID, claimed []execution.Claimed) error {
+	tenants := make([]string, len(claimed))
+	ids := make([][16]byte, len(claimed))
+	epochs := make([]int32, len(claimed))
+	for i := range claimed {
+		tenants[i], ids[i], epochs[i] = claimed[i].Tenant, claimed[i].ID, claimed[i].Epoch
+	}
+	if _, err := s.pool.Exec(ctx, handBackSQL, [16]byte(owner), tenants, ids, epochs); err != nil {
+		return postgres.Classify(fmt.Errorf("hand back claimed executions: %w", err))
+	}
+	return nil
 }
 
 func scanClaimed(row pgx.CollectableRow) (execution.Claimed, error) {

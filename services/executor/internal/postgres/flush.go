@@ -65,11 +65,12 @@ WITH record AS (
 )
 SELECT ord FROM mine`
 
-// reachedSQL tells which of the records were stored by an earlier try whose end was not seen: the row is at that record, or has ended with it.
+// reachedSQL tells which of the records were stored by an earlier try whose end was not seen: the row is at that record, or has ended with
+// it. The epoch is the one that the record leaves behind; under a later one a successor may have written as many records.
 const reachedSQL = `
 SELECT r.ord
-FROM unnest($1::int4[], $2::text[], $3::uuid[], $4::int4[], $5::int4[]) AS r (ord, tenant, id, epoch, seq)
-WHERE EXISTS (SELECT 1 FROM live l WHERE l.tenant = r.tenant AND l.id = r.id AND l.epoch IN (r.epoch, r.epoch + 1) AND l.seq = r.seq)
+FROM unnest($1::int4[], $2::text[], $3::uuid[], $4::int4[], $5::int4[], $6::int4[]) AS r (ord, tenant, id, epoch, epoch_after, seq)
+WHERE EXISTS (SELECT 1 FROM live l WHERE l.tenant = r.tenant AND l.id = r.id AND l.epoch = r.epoch_after AND l.seq = r.seq)
 	OR EXISTS (SELECT 1 FROM executions e WHERE e.tenant = r.tenant AND e.id = r.id AND e.attempt = r.epoch AND e.state >= 4)`
 
 const (
@@ -84,8 +85,8 @@ func newFlushColumns() *columns {
 }
 
 // Flush records a batch in one transaction and says for each record, in order, what became of it. A record whose data cannot be stored
-// ends its execution as failed. After an error nothing is known: the same batch can be given again with retried set, and records that
-// went through are answered as stored.
+// ends its execution as failed. After an error nothing is known: the same batch can be given again as a later try, and records that
+// went through are answered as they would have been.
 func (s *Store) Flush(ctx context.Context, owner execution.OwnerID, records []execution.Record, try int) ([]execution.Flushed, error) {
 	answers := make([]execution.Flushed, len(records))
 	order := make([]int32, len(records))
@@ -211,22 +212,29 @@ func appendRecord(a []array, at int32, r *execution.Record) {
 
 // reached corrects the answers of a repeated batch: what an earlier try stored is not lost.
 func (s *Store) reached(ctx context.Context, records []execution.Record, answers []execution.Flushed) error {
-	var ords, epochs, seqs []int32
+	var ords, epochs, epochsAfter, seqs []int32
 	var tenants []string
 	var ids [][16]byte
 	for i := range records {
-		if answers[i] == execution.Lost {
-			ords = append(ords, int32(i))
-			tenants = append(tenants, records[i].Tenant)
-			ids = append(ids, records[i].ID)
-			epochs = append(epochs, records[i].Epoch)
-			seqs = append(seqs, records[i].Seq)
+		if answers[i] != execution.Lost {
+			continue
 		}
+		r := &records[i]
+		ords = append(ords, int32(i))
+		tenants = append(tenants, r.Tenant)
+		ids = append(ids, r.ID)
+		epochs = append(epochs, r.Epoch)
+		after := r.Epoch
+		if r.Release || r.State != execution.StateKept {
+			after++
+		}
+		epochsAfter = append(epochsAfter, after)
+		seqs = append(seqs, r.Seq)
 	}
 	if len(ords) == 0 {
 		return nil
 	}
-	rows, err := s.pool.Query(ctx, reachedSQL, ords, tenants, ids, epochs, seqs)
+	rows, err := s.pool.Query(ctx, reachedSQL, ords, tenants, ids, epochs, epochsAfter, seqs)
 	if err != nil {
 		return postgres.Classify(fmt.Errorf("read back records: %w", err))
 	}
@@ -237,6 +245,9 @@ func (s *Store) reached(ctx context.Context, records []execution.Record, answers
 			return fmt.Errorf("read back records: %w", err)
 		}
 		answers[at] = execution.Stored
+		if bare(&records[at]) {
+			answers[at] = execution.Unstorable
+		}
 	}
 	return postgres.Classify(rows.Err())
 }

@@ -12,7 +12,7 @@ func TestSQL(t *testing.T) {
 	pool := pgtest.Open(t, pgtest.New(t, Migrate), Schema)
 	pgtest.PrepareAll(t, pool, map[string]string{
 		"acceptSQL": acceptSQL, "settledSQL": settledSQL, "flushSQL": flushSQL, "reachedSQL": reachedSQL,
-		"claimSQL": claimSQL, "journalSQL": journalSQL, "nextWakeSQL": nextWakeSQL,
+		"claimSQL": claimSQL, "journalSQL": journalSQL, "nextWakeSQL": nextWakeSQL, "handBackSQL": handBackSQL,
 		"registerSQL": registerSQL, "renewSQL": renewSQL, "forgetSQL": forgetSQL, "sweepSQL": sweepSQL,
 		"forgottenSQL": forgottenSQL, "releaseSQL": releaseSQL,
 		"tombstoneSQL": tombstoneSQL, "olderSQL": olderSQL, "clockSQL": clockSQL, "deleteLiveSQL": deleteLiveSQL,
