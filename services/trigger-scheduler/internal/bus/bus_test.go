@@ -116,6 +116,33 @@ func TestStream_Provision(t *testing.T) {
 	}
 }
 
+// TestStream_Provision_after_a_wipe: what was acked in a stream says nothing about the one that takes its place.
+func TestStream_Provision_after_a_wipe(t *testing.T) {
+	t.Parallel()
+	s, js := newStream(t)
+	var floor uint64
+	for range 5 {
+		floor = publish(t, js, subject, "old")
+	}
+	if err := js.DeleteStream(t.Context(), StreamName); err != nil {
+		t.Fatal(err)
+	}
+	// Another replica has made it anew, and a producer was quick.
+	if _, err := js.CreateStream(t.Context(), StreamConfig(s.limits)); err != nil {
+		t.Fatal(err)
+	}
+	for range 7 {
+		publish(t, js, subject, "new")
+	}
+	consumer, err := s.Provision(t.Context(), floor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := consumer.CachedInfo().NumPending; got != 7 {
+		t.Errorf("got %d pending of the 7 that the new stream holds", got)
+	}
+}
+
 // gate is open, and covered as a test says.
 type gate struct{ open, covered bool }
 

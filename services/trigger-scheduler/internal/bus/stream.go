@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -64,6 +65,8 @@ type Stream struct {
 	js     jetstream.JetStream
 	limits Limits
 	logger *slog.Logger
+	// born is when the stream of the consumer was made. It tells a stream from the one that takes its place after a wipe.
+	born atomic.Pointer[time.Time]
 }
 
 // New returns the stream on a connection; Provision makes it.
@@ -79,11 +82,16 @@ func New(conn *nats.Conn, limits Limits, logger *slog.Logger) (*Stream, error) {
 func (s *Stream) Ready(ctx context.Context) error { return bus.Ready(ctx, s.js, StreamName) }
 
 // Provision makes stream and consumer, or brings them to their configuration. A consumer that somebody deleted begins again after the
-// sequence floor, up to which all was acked; 0 begins at the beginning, where the start keys settle what is met twice.
+// sequence floor, up to which all was acked; 0 begins at the beginning, where the start keys settle what is met twice. So does a stream
+// that was made anew.
 func (s *Stream) Provision(ctx context.Context, floor uint64) (jetstream.Consumer, error) {
-	_, drift, err := bus.EnsureStream(ctx, s.js, StreamConfig(s.limits))
+	stream, drift, err := bus.EnsureStream(ctx, s.js, StreamConfig(s.limits))
 	if err != nil {
 		return nil, bus.Classify(err)
+	}
+	born := stream.CachedInfo().Created
+	if last := s.born.Load(); last == nil || !last.Equal(born) {
+		floor = 0
 	}
 	s.report(ctx, "stream was not as configured", drift)
 	cfg := consumerConfig(s.limits)
@@ -105,6 +113,7 @@ func (s *Stream) Provision(ctx context.Context, floor uint64) (jetstream.Consume
 		return nil, bus.Classify(err)
 	}
 	s.report(ctx, "consumer was not as configured", drift)
+	s.born.Store(&born)
 	return consumer, nil
 }
 

@@ -72,7 +72,7 @@ func (c *Consumer) look(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return c.provision(ctx) // deleted by somebody, or the server is away
 	}
-	c.floor.Store(max(c.floor.Load(), info.AckFloor.Stream))
+	c.floor.Store(info.AckFloor.Stream) // lower than before when somebody has made the stream anew
 	age := c.oldestAge(limited, info, now)
 	if age > oldAge {
 		c.logger.ErrorContext(ctx, "events wait for more than a day", "age", age, "pending", info.NumPending)
