@@ -14,7 +14,8 @@ import (
 
 // claimSQL takes due rows: waits that are over, retries, overflow, and what dead owners left. It walks the tenants that have rows without
 // an owner by jumps through the index, gives each tenant with due rows the same share of the free slots, less where the tenant is
-// near its limit, and takes each tenant's oldest rows. Rows that another process is claiming are passed over.
+// near its limit, and takes each tenant's oldest rows. When there are fewer slots than tenants, those that hold least come first, of them
+// those that have waited longest. Rows that another process is claiming are passed over.
 const claimSQL = `
 WITH RECURSIVE tenant (tenant) AS (
 	(SELECT l.tenant FROM live l WHERE l.owner IS NULL ORDER BY l.tenant LIMIT 1)
@@ -22,15 +23,18 @@ WITH RECURSIVE tenant (tenant) AS (
 	SELECT (SELECT l.tenant FROM live l WHERE l.owner IS NULL AND l.tenant > t.tenant ORDER BY l.tenant LIMIT 1)
 	FROM tenant t WHERE t.tenant IS NOT NULL
 ), hungry AS MATERIALIZED (
-	SELECT t.tenant, coalesce(b.used, 0) AS used
+	SELECT t.tenant, coalesce(b.used, 0) AS used, o.wake_at
 	FROM tenant t
+	CROSS JOIN LATERAL (
+		SELECT l.wake_at FROM live l WHERE l.owner IS NULL AND l.tenant = t.tenant AND l.wake_at <= now() ORDER BY l.wake_at LIMIT 1
+	) o
 	LEFT JOIN unnest($2::text[], $3::int4[]) AS b (tenant, used) ON b.tenant = t.tenant
 	WHERE t.tenant IS NOT NULL
-		AND EXISTS (SELECT 1 FROM live l WHERE l.owner IS NULL AND l.tenant = t.tenant AND l.wake_at <= now())
 ), share AS MATERIALIZED (
 	SELECT h.tenant, least(ceil($4::int4::numeric / count(*) OVER ())::int4,
 		CASE WHEN count(*) OVER () > 1 OR EXISTS (SELECT 1 FROM unnest($6::text[]) AS w (tenant) WHERE w.tenant <> h.tenant) THEN greatest($5::int4 - h.used, 0) ELSE $4 END) AS slots
 	FROM hungry h
+	ORDER BY h.used, h.wake_at
 ), due AS MATERIALIZED (
 	SELECT d.tenant, d.id
 	FROM share s CROSS JOIN LATERAL (

@@ -2,9 +2,12 @@ package postgres_test
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"workflow.uniconnect/services/executor/internal/execution"
 )
@@ -88,6 +91,32 @@ func TestStore_Claim_Fair(t *testing.T) {
 	}
 	if got := count(claimed); got["flood"] != 2 || got["small"] != 1 {
 		t.Errorf("near the limit: got %v, want 2 and 1", got)
+	}
+}
+
+// With more hungry tenants than slots the names must not decide: who holds least comes first, then who has waited longest.
+func TestStore_Claim_MoreTenantsThanSlots(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	me := f.owner(time.Minute)
+	tenants := []string{"d", "e", "c", "b", "a"} // in the order in which they begin to wait
+	for i := range 20 {
+		for _, tenant := range tenants {
+			f.accept(me, start(tenant, 1, fmt.Sprint(i)))
+		}
+	}
+	used := map[string]int{}
+	var got []string
+	for range 10 {
+		claimed, err := f.store.Claim(t.Context(), me, execution.ClaimRequest{Limit: 1, TenantLimit: 8, Used: used})
+		if err != nil || len(claimed) != 1 {
+			t.Fatalf("claim: got %d, %v; want 1", len(claimed), err)
+		}
+		got = append(got, claimed[0].Tenant)
+		used[claimed[0].Tenant]++
+	}
+	if diff := cmp.Diff(append(slices.Clone(tenants), tenants...), got); diff != "" {
+		t.Errorf("tenants in turn (-want +got):\n%s", diff)
 	}
 }
 
