@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -192,6 +193,49 @@ func TestConsumer_acks_only_while_covered(t *testing.T) {
 		if got := consumer.CachedInfo().AckFloor.Stream == 1; got != covered {
 			t.Errorf("covered %v: acked %v", covered, got)
 		}
+	}
+}
+
+// TestConsumer_pulls_a_bounded_number_of_bytes: a burst of the largest events must not fill the memory.
+func TestConsumer_pulls_a_bounded_number_of_bytes(t *testing.T) {
+	t.Parallel()
+	s, js := newStream(t)
+	const size, n = 900 << 10, 60
+	body := strings.Repeat("x", size)
+	for range n {
+		publish(t, js, subject, body)
+	}
+	release := make(chan struct{})
+	c := NewConsumer(s, settler(func(msgs []event.Message) ([]intake.Verdict, error) {
+		<-release
+		return all(intake.Settled)(msgs)
+	}), gate{open: true, covered: true}, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	consumer, err := js.Consumer(t.Context(), StreamName, ConsumerName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for pulled := false; ; { // until every worker has what it pulled
+		info, err := consumer.Info(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pulled = pulled || info.NumAckPending > 0; pulled && info.NumWaiting == 0 {
+			if got := info.NumAckPending * size; got > workers*pullBytes {
+				t.Errorf("%d bytes in %d messages are held, want at most %d", got, info.NumAckPending, workers*pullBytes)
+			}
+			break
+		}
+		<-ticker.C
+	}
+	close(release)
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
 	}
 }
 

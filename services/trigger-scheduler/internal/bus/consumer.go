@@ -19,6 +19,8 @@ import (
 const (
 	// batchSize is how many messages are settled together at most; how many are is decided by how many wait.
 	batchSize = 256
+	// pullBytes bounds what one pull brings, for the sake of memory when events are large.
+	pullBytes = 8 << 20
 	// workers is how many batches are in flight. One is settled by the executor while the next is decoded.
 	workers = 3
 	// pullWait is how long one pull stays open, and so how long a stop may take.
@@ -129,7 +131,7 @@ func (c *Consumer) turn(ctx context.Context) error {
 		return c.provision(ctx)
 	}
 	// The pull is never abandoned: what the server sends into an abandoned one is held up until the ack wait is over.
-	pulled, err := (*handle).Fetch(size, jetstream.FetchMaxWait(pullWait))
+	pulled, err := (*handle).Fetch(size, jetstream.FetchMaxBytes(pullBytes), jetstream.FetchMaxWait(pullWait))
 	if err != nil {
 		return errors.Join(err, c.provision(ctx))
 	}
