@@ -210,9 +210,9 @@ func (s *Server) stop(ctx context.Context) error {
 			<-s.exited
 		}
 	}
-	_ = os.Remove(s.socketDir)               // what stays is found and reused by the next start;
+	err := os.RemoveAll(s.socketDir)         // with the socket of a server that was killed
 	_ = os.Remove(filepath.Dir(s.socketDir)) // it may be the caller's, with more in it
-	return s.lock.Close()
+	return errors.Join(err, s.lock.Close())
 }
 
 func (s *Server) awaitExit(ctx context.Context) bool {
