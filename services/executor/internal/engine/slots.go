@@ -22,7 +22,7 @@ type slots struct {
 	waiting map[string]int
 	backlog map[string]struct{}
 	hungry  bool // rows are left in the table
-	// onFree is called whenever a slot comes back, onBacklog as well when rows are left in the table and enough slots are free.
+	// onFree is called whenever slots come back, onBacklog as well when rows are left in the table and enough slots are free.
 	onFree, onBacklog func()
 }
 
@@ -107,14 +107,18 @@ func (s *slots) grantClaim(limit int) grant {
 // settleClaim turns a reservation into the slots of the tenants that got them, and gives the rest back.
 func (s *slots) settleClaim(g grant, tenants []string) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.free += g.count - len(tenants)
+	if len(tenants) > 0 {
+		s.hungry = true
+		clear(s.backlog)
+	}
 	for _, tenant := range tenants {
 		s.used[tenant]++
 		s.backlog[tenant] = struct{}{}
 	}
-	if len(tenants) > 0 {
-		s.hungry = true
+	s.mu.Unlock()
+	if g.count > len(tenants) {
+		s.onFree()
 	}
 }
 
