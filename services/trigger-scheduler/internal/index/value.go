@@ -27,13 +27,17 @@ const (
 	isFalse
 )
 
-// literalValue returns the form of a literal in an equality.
+// maxExact bounds the whole numbers that == tells apart also when one side is a double. CEL compares an int with a double as doubles, so
+// that beyond it several ints equal one double: equality is no look-up there.
+const maxExact = 1<<53 - 1
+
+// literalValue returns the form of a literal in an equality, or false for one that only evaluation can compare.
 func literalValue(v any) (value, bool) {
 	switch x := v.(type) {
 	case string:
 		return value{kind: isText, text: x}, true
 	case int64:
-		return value{kind: isWhole, num: x}, true
+		return value{kind: isWhole, num: x}, -maxExact <= x && x <= maxExact
 	case bool:
 		if x {
 			return value{kind: isTrue}, true
@@ -73,7 +77,7 @@ func numberValue(text string) value {
 		}
 	}
 	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
+	if err != nil || f != math.Trunc(f) || math.Abs(f) > maxExact {
 		return value{}
 	}
 	return value{kind: isWhole, num: int64(f)}
