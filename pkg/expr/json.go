@@ -81,6 +81,33 @@ func FromFloats(v any) any {
 	return v
 }
 
+// Size is about how many bytes data takes up as JSON, or more than limit as soon as that is sure: a value can hold the same part many times
+// and be far larger written than in memory.
+func Size(v any, limit int) int {
+	switch x := v.(type) {
+	case string:
+		return len(x) + 2
+	case map[string]any:
+		n := 2
+		for k, value := range x {
+			if n += len(k) + 4 + Size(value, limit-n); n > limit {
+				break
+			}
+		}
+		return n
+	case []any:
+		n := 2
+		for _, value := range x {
+			if n += 1 + Size(value, limit-n); n > limit {
+				break
+			}
+		}
+		return n
+	default:
+		return 8
+	}
+}
+
 // toJSON turns a value of CEL into JSON data.
 func toJSON(value ref.Val) (any, error) {
 	switch v := value.(type) {

@@ -8,8 +8,10 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common"
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
 )
 
 // Error is a problem of an expression, with its place.
@@ -64,7 +66,7 @@ func (e *Env) Compile(source string, want Type) (*Program, error) {
 	p := &Program{source: source, ast: checked.NativeRep(), metered: needsMeter(checked.NativeRep())}
 	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
 	if p.metered {
-		options = append(options, cel.CostLimit(costLimit), cel.InterruptCheckFrequency(interruptEvery))
+		options = append(options, cel.CostLimit(costLimit), cel.CostTracking(joining{}), cel.InterruptCheckFrequency(interruptEvery))
 	}
 	var err error
 	if p.program, err = e.cel.Program(checked, options...); err != nil {
@@ -150,10 +152,29 @@ func needsMeter(tree *ast.AST) bool {
 		case ast.ComprehensionKind:
 			found = true
 		case ast.CallKind:
-			found = found || e.AsCall().FunctionName() == "matches"
+			name := e.AsCall().FunctionName()
+			found = found || name == "matches" || name == operators.Add
 		}
 	}))
 	return found
+}
+
+// joining is the cost of what a `+` makes: text and lists that are joined again and again grow without a comprehension. CEL itself counts
+// it only where the checker knows the types, which it does not of data out of JSON.
+type joining struct{}
+
+// CallCost implements interpreter.ActualCostEstimator.
+func (joining) CallCost(function, _ string, _ []ref.Val, result ref.Val) *uint64 {
+	if function != operators.Add {
+		return nil
+	}
+	cost := uint64(1)
+	if sized, ok := result.(traits.Sizer); ok {
+		if n, ok := sized.Size().(types.Int); ok {
+			cost += uint64(n) / charsPerCost
+		}
+	}
+	return &cost
 }
 
 // AsError returns the *Error in err's chain.

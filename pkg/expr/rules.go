@@ -39,7 +39,7 @@ type RuleGroup struct {
 
 // Rule compares a field with a value, or holds a nested group.
 type Rule struct {
-	// Field is a path such as `event.data.talk_ms`.
+	// Field is a path such as `event.data.talk_ms`. Behind the variable any name may stand that has no dot.
 	Field    string
 	Operator Operator
 	// Value is JSON data; Exists, NotExists and Changed have none.
@@ -50,7 +50,7 @@ type Rule struct {
 
 // RuleError is a problem of one rule.
 type RuleError struct {
-	// Path leads from the group to the rule's field, for example `.rules[2].field`.
+	// Path leads from the group to what is wrong, for example `.rules[2].field`.
 	Path    string
 	Message string
 }
@@ -58,106 +58,183 @@ type RuleError struct {
 // Error names path and problem.
 func (e *RuleError) Error() string { return e.Path + ": " + e.Message }
 
-// fieldPath is what Field may be: a variable and its fields.
-var fieldPath = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*(\.[a-zA-Z_][a-zA-Z0-9_]*)*$`)
+const (
+	// maxRuleDepth bounds the nesting of groups.
+	maxRuleDepth = 10
+	// maxFieldParts bounds the length of a path.
+	maxFieldParts = 16
+)
 
-// maxRuleDepth bounds the nesting of groups.
-const maxRuleDepth = 10
+// Expression writes the group as a CEL expression, or names every problem.
+func (g *RuleGroup) Expression() (string, []*RuleError) {
+	var w ruleWriter
+	source := w.group("", g, 1)
+	if len(w.errs) > 0 {
+		return "", w.errs
+	}
+	return source, nil
+}
 
-// Expression writes the group as a CEL expression.
-func (g RuleGroup) Expression() (string, *RuleError) { return g.expression("", 1) }
+// ruleWriter writes rules and collects their problems.
+type ruleWriter struct{ errs []*RuleError }
 
-func (g RuleGroup) expression(path string, depth int) (string, *RuleError) {
+func (w *ruleWriter) fail(path, message string) string {
+	w.errs = append(w.errs, &RuleError{path, message})
+	return ""
+}
+
+func (w *ruleWriter) group(path string, g *RuleGroup, depth int) string {
 	if depth > maxRuleDepth {
-		return "", &RuleError{path, fmt.Sprintf("groups nest deeper than %d", maxRuleDepth)}
+		return w.fail(path, fmt.Sprintf("groups nest deeper than %d", maxRuleDepth))
 	}
 	if len(g.Rules) == 0 {
-		return "", &RuleError{path + ".rules", "a group needs a rule"}
+		return w.fail(path+".rules", "a group needs a rule")
 	}
 	terms := make([]string, len(g.Rules))
-	for i, rule := range g.Rules {
+	for i := range g.Rules {
 		at := fmt.Sprintf("%s.rules[%d]", path, i)
-		var err *RuleError
-		if rule.Group != nil {
-			terms[i], err = rule.Group.expression(at+".group", depth+1)
-			terms[i] = "(" + terms[i] + ")"
+		if r := &g.Rules[i]; r.Group != nil {
+			terms[i] = "(" + w.group(at+".group", r.Group, depth+1) + ")"
 		} else {
-			terms[i], err = rule.expression(at)
-		}
-		if err != nil {
-			return "", err
+			terms[i] = w.rule(at, r)
 		}
 	}
 	if g.Any {
-		return strings.Join(terms, " || "), nil
+		return strings.Join(terms, " || ")
 	}
-	return strings.Join(terms, " && "), nil
+	return strings.Join(terms, " && ")
 }
 
-func (r Rule) expression(path string) (string, *RuleError) {
-	if !fieldPath.MatchString(r.Field) {
-		return "", &RuleError{path + ".field", "expected a path such as event.data.result"}
+func (w *ruleWriter) rule(at string, r *Rule) string {
+	field, err := parseField(r.Field)
+	if err != nil {
+		return w.fail(at+".field", err.Error())
 	}
 	switch r.Operator {
 	case Exists:
-		return presence(r.Field), nil
+		return field.presence()
 	case NotExists:
-		return "!(" + presence(r.Field) + ")", nil
+		return "!(" + field.presence() + ")"
 	case Changed:
-		name := r.Field[strings.LastIndexByte(r.Field, '.')+1:]
-		return fmt.Sprintf(`has(event.data.before) && %q in event.data.before`, name), nil
+		return field.changed()
 	}
 	value, err := literal(r.Value)
 	if err != nil {
-		return "", &RuleError{path + ".value", err.Error()}
+		return w.fail(at+".value", err.Error())
 	}
-	if infix, ok := map[Operator]string{
-		Equals: "==", NotEquals: "!=", GreaterThan: ">", GreaterOrEqual: ">=", LessThan: "<", LessOrEqual: "<=",
-	}[r.Operator]; ok {
-		return r.Field + " " + infix + " " + value, nil
-	}
+	return w.comparison(at, r, field.String(), value)
+}
+
+func (w *ruleWriter) comparison(at string, r *Rule, field, value string) string {
 	_, isText := r.Value.(string)
-	// A value that is no text can only be a member of a list.
-	contains := "(" + value + " in " + r.Field + ")"
-	if isText {
-		contains = fmt.Sprintf("(type(%[1]s) == string ? %[1]s.contains(%[2]s) : %[2]s in %[1]s)", r.Field, value)
-	}
 	_, isList := r.Value.([]any)
 	switch r.Operator {
+	case Equals:
+		return field + " == " + value
+	case NotEquals:
+		return field + " != " + value
+	case GreaterThan, GreaterOrEqual, LessThan, LessOrEqual:
+		switch r.Value.(type) {
+		case string, float64, int64:
+		default:
+			return w.fail(at+".value", "expected a number or text")
+		}
+		return field + map[Operator]string{GreaterThan: " > ", GreaterOrEqual: " >= ", LessThan: " < ", LessOrEqual: " <= "}[r.Operator] + value
 	case Contains:
-		return contains, nil
+		return contains(field, value, r.Value)
 	case NotContains:
-		return "!" + contains, nil
+		return "!" + contains(field, value, r.Value)
 	case StartsWith, EndsWith:
 		if !isText {
-			return "", &RuleError{path + ".value", "expected text"}
+			return w.fail(at+".value", "expected text")
 		}
-		method := map[Operator]string{StartsWith: "startsWith", EndsWith: "endsWith"}[r.Operator]
-		return fmt.Sprintf("%s.%s(%s)", r.Field, method, value), nil
+		return field + map[Operator]string{StartsWith: ".startsWith(", EndsWith: ".endsWith("}[r.Operator] + value + ")"
 	case In, NotIn:
 		if !isList {
-			return "", &RuleError{path + ".value", "expected a list"}
+			return w.fail(at+".value", "expected a list")
 		}
 		if r.Operator == NotIn {
-			return fmt.Sprintf("!(%s in %s)", r.Field, value), nil
+			return "!(" + field + " in " + value + ")"
 		}
-		return r.Field + " in " + value, nil
+		return field + " in " + value
+	case "":
+		return w.fail(at+".operator", "is missing")
 	default:
-		return "", &RuleError{path + ".operator", fmt.Sprintf("unknown operator %q", r.Operator)}
+		return w.fail(at+".operator", fmt.Sprintf("unknown operator %q", r.Operator))
 	}
 }
 
-// presence tests each part of a path, since has() of a field fails where its parent is missing.
-func presence(field string) string {
-	parts := strings.Split(field, ".")
-	if len(parts) == 1 {
-		return field + " != null"
+// contains looks for a text in a text or a list, for anything else in a list.
+func contains(field, literal string, value any) string {
+	if _, ok := value.(string); ok {
+		return fmt.Sprintf("(type(%[1]s) == string ? %[1]s.contains(%[2]s) : %[2]s in %[1]s)", field, literal)
 	}
-	terms := make([]string, 0, len(parts)-1)
-	for i := 2; i <= len(parts); i++ {
-		terms = append(terms, "has("+strings.Join(parts[:i], ".")+")")
+	return "(" + literal + " in " + field + ")"
+}
+
+// fieldPath is a variable and the names behind it.
+type fieldPath []string
+
+// identifier is what may follow a dot in CEL; any other name stands in brackets.
+var identifier = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
+
+func parseField(text string) (fieldPath, error) {
+	parts := strings.Split(text, ".")
+	if !identifier.MatchString(parts[0]) {
+		return nil, fmt.Errorf("expected a path such as event.data.result")
+	}
+	if len(parts) > maxFieldParts {
+		return nil, fmt.Errorf("the path has more than %d parts", maxFieldParts)
+	}
+	for _, part := range parts[1:] {
+		if part == "" {
+			return nil, fmt.Errorf("the path has an empty part")
+		}
+	}
+	return parts, nil
+}
+
+// String writes the path as an expression. CEL knows every escape that QuoteToASCII makes.
+func (p fieldPath) String() string {
+	var b strings.Builder
+	b.WriteString(p[0])
+	for _, part := range p[1:] {
+		if identifier.MatchString(part) && !reserved(part) {
+			b.WriteString("." + part)
+		} else {
+			b.WriteString("[" + strconv.QuoteToASCII(part) + "]")
+		}
+	}
+	return b.String()
+}
+
+// reserved reports whether CEL keeps the word from being a field's name.
+func reserved(word string) bool {
+	switch word {
+	case "as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop", "namespace", "null",
+		"package", "return", "true", "var", "void", "while":
+		return true
+	}
+	return false
+}
+
+// presence asks on each level, so that a missing object on the way means absent rather than failure.
+func (p fieldPath) presence() string {
+	if len(p) == 1 {
+		return p[0] + " != null"
+	}
+	terms := make([]string, 0, len(p)-1)
+	for i := 1; i < len(p); i++ {
+		terms = append(terms, strconv.QuoteToASCII(p[i])+" in "+p[:i].String())
 	}
 	return strings.Join(terms, " && ")
+}
+
+// changed asks what update events say of their changes: records carry old values in `before`, users and groups name their changed fields
+// in `changed`.
+func (p fieldPath) changed() string {
+	name := strconv.QuoteToASCII(p[len(p)-1])
+	return `(("before" in event.data && ` + name + ` in event.data.before) || ("changed" in event.data && ` + name + ` in event.data.changed))`
 }
 
 // literal writes JSON data as a CEL literal.

@@ -3,10 +3,12 @@ package expr
 import (
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestRuleGroup_Expression(t *testing.T) {
-	data := `{"data": {"s": "it's \"hot\" \u00fc\u2028", "n": 5, "f": 2.5, "tags": ["vip", 3], "before": {"status": "new"}, "none": null}}`
+	data := `{"data": {"s": "it's \"hot\" \u00fc\u2028", "n": 5, "f": 2.5, "tags": ["vip", 3], "before": {"status": "new"}, "none": null, "changed": ["email"], "my-field": "x", "in": 1}}`
 	for name, c := range map[string]struct {
 		rule Rule
 		want bool
@@ -31,14 +33,19 @@ func TestRuleGroup_Expression(t *testing.T) {
 		"not exists":              {Rule{Field: "event.data.a.b", Operator: NotExists}, true},
 		"changed":                 {Rule{Field: "event.data.record.status", Operator: Changed}, true},
 		"not changed":             {Rule{Field: "event.data.record.owner", Operator: Changed}, false},
+		"changed by name":         {Rule{Field: "event.data.email", Operator: Changed}, true},
+		"a name of odd letters":   {Rule{Field: "event.data.my-field", Operator: Equals, Value: "x"}, true},
+		"a name that CEL keeps":   {Rule{Field: "event.data.in", Operator: Exists}, true},
+		"quotes in a name":        {Rule{Field: `event.data.a"] == 1 || true || event["`, Operator: Exists}, false},
 		"nested any": {Rule{Group: &RuleGroup{Any: true, Rules: []Rule{
 			{Field: "event.data.n", Operator: Equals, Value: 4.0}, {Field: "event.data.n", Operator: Equals, Value: 5.0},
 		}}}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			source, ruleErr := RuleGroup{Rules: []Rule{c.rule}}.Expression()
-			if ruleErr != nil {
-				t.Fatal(ruleErr)
+			group := RuleGroup{Rules: []Rule{c.rule}}
+			source, problems := group.Expression()
+			if len(problems) > 0 {
+				t.Fatal(problems[0])
 			}
 			p, err := newEnv(t).Compile(source, Bool)
 			if err != nil {
@@ -62,21 +69,28 @@ func TestRuleGroup_Expression_names_the_problem(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		group RuleGroup
-		want  string
+		want  []string
 	}{
-		"injection":    {RuleGroup{Rules: []Rule{{Field: `event.x == 1 || true`, Operator: Equals, Value: 1.0}}}, ".rules[0].field"},
-		"in text":      {RuleGroup{Rules: []Rule{{Field: "event.x", Operator: In, Value: "a"}}}, ".rules[0].value"},
-		"map value":    {RuleGroup{Rules: []Rule{{Field: "event.x", Operator: Equals, Value: map[string]any{}}}}, ".rules[0].value"},
-		"no operator":  {RuleGroup{Rules: []Rule{{Field: "event.x"}}}, ".rules[0].operator"},
-		"no rule":      {RuleGroup{}, ".rules"},
-		"nested":       {RuleGroup{Rules: []Rule{{Group: &RuleGroup{Rules: []Rule{{Field: "a b"}}}}}}, ".rules[0].group.rules[0].field"},
-		"too deep":     {deep, strings.Repeat(".rules[0].group", maxRuleDepth)},
-		"number start": {RuleGroup{Rules: []Rule{{Field: "event.x", Operator: StartsWith, Value: 1.0}}}, ".rules[0].value"},
+		"injection":       {RuleGroup{Rules: []Rule{{Field: `true || event.x`, Operator: Equals, Value: 1.0}}}, []string{".rules[0].field"}},
+		"in text":         {RuleGroup{Rules: []Rule{{Field: "event.x", Operator: In, Value: "a"}}}, []string{".rules[0].value"}},
+		"map value":       {RuleGroup{Rules: []Rule{{Field: "event.x", Operator: Equals, Value: map[string]any{}}}}, []string{".rules[0].value"}},
+		"no operator":     {RuleGroup{Rules: []Rule{{Field: "event.x"}}}, []string{".rules[0].operator"}},
+		"no rule":         {RuleGroup{}, []string{".rules"}},
+		"nested":          {RuleGroup{Rules: []Rule{{Group: &RuleGroup{Rules: []Rule{{Field: "a b"}}}}}}, []string{".rules[0].group.rules[0].field"}},
+		"too deep":        {deep, []string{strings.Repeat(".rules[0].group", maxRuleDepth)}},
+		"number start":    {RuleGroup{Rules: []Rule{{Field: "event.x", Operator: StartsWith, Value: 1.0}}}, []string{".rules[0].value"}},
+		"order of a list": {RuleGroup{Rules: []Rule{{Field: "event.x", Operator: LessThan, Value: []any{1.0}}}}, []string{".rules[0].value"}},
+		"all at once": {RuleGroup{Any: true, Rules: []Rule{{Field: "event..x", Operator: Exists}, {Field: "event.x", Operator: "LIKE", Value: "a"}}},
+			[]string{".rules[0].field", ".rules[1].operator"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := c.group.Expression()
-			if err == nil || err.Path != c.want {
-				t.Errorf("got %v, want a problem at %s", err, c.want)
+			_, problems := c.group.Expression()
+			var got []string
+			for _, p := range problems {
+				got = append(got, p.Path)
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("problems (-want +got):\n%s", diff)
 			}
 		})
 	}

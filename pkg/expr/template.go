@@ -14,7 +14,7 @@ import (
 // Template is JSON data whose strings may hold expressions: a string that is one whole `${…}` becomes the expression's value, any
 // other `${…}` becomes text within its string. `$${` is a literal `${`. Keys are never expressions. It is safe for concurrent use.
 type Template struct {
-	eval func(ctx context.Context, scope Scope) (any, error)
+	eval func(ctx context.Context, scope Scope, room *int) (any, error)
 	// static is the value of a template without expressions.
 	static any
 }
@@ -46,12 +46,19 @@ func (e *Env) CompileTemplate(v any) (*Template, []*TemplateError) {
 // Static reports whether the template holds no expression, so that Eval always returns the same.
 func (t *Template) Static() bool { return t.eval == nil }
 
-// Eval fills the template in. The result may share parts with the template and the scope, so it must not be changed.
+// Eval fills the template in. The result may share parts with the template and the scope, so it must not be changed. Values that come to
+// more than MaxFilled are an ErrTooLarge: a template can name the same value many times.
 func (t *Template) Eval(ctx context.Context, scope Scope) (any, error) {
+	room := MaxFilled
+	return t.fill(ctx, scope, &room)
+}
+
+// fill is Eval within what is left of the room.
+func (t *Template) fill(ctx context.Context, scope Scope, room *int) (any, error) {
 	if t.eval == nil {
 		return t.static, nil
 	}
-	return t.eval(ctx, scope)
+	return t.eval(ctx, scope, room)
 }
 
 type templateCompiler struct {
@@ -83,10 +90,10 @@ func (c *templateCompiler) compileMap(path string, m map[string]any) *Template {
 	if static {
 		return &Template{static: out}
 	}
-	return &Template{eval: func(ctx context.Context, scope Scope) (any, error) {
+	return &Template{eval: func(ctx context.Context, scope Scope, room *int) (any, error) {
 		out := make(map[string]any, len(parts))
 		for k, part := range parts {
-			v, err := part.Eval(ctx, scope)
+			v, err := part.fill(ctx, scope, room)
 			if err != nil {
 				return nil, at("."+k, err)
 			}
@@ -107,10 +114,10 @@ func (c *templateCompiler) compileList(path string, l []any) *Template {
 	if static {
 		return &Template{static: out}
 	}
-	return &Template{eval: func(ctx context.Context, scope Scope) (any, error) {
+	return &Template{eval: func(ctx context.Context, scope Scope, room *int) (any, error) {
 		out := make([]any, len(parts))
 		for i, part := range parts {
-			v, err := part.Eval(ctx, scope)
+			v, err := part.fill(ctx, scope, room)
 			if err != nil {
 				return nil, at(fmt.Sprintf("[%d]", i), err)
 			}
@@ -169,7 +176,9 @@ func (c *templateCompiler) compileString(path, s string) *Template {
 	case len(programs) == 0:
 		return &Template{static: text.String()}
 	case len(programs) == 1 && texts[0] == "" && text.Len() == 0:
-		return &Template{eval: programs[0].Eval}
+		return &Template{eval: func(ctx context.Context, scope Scope, room *int) (any, error) {
+			return within(ctx, scope, programs[0], room)
+		}}
 	}
 	return &Template{eval: interpolate(texts, programs, text.String())}
 }
@@ -178,12 +187,24 @@ func (c *templateCompiler) fail(path string, err error) {
 	c.errs = append(c.errs, &TemplateError{Path: path, Err: err})
 }
 
-func interpolate(texts []string, programs []*Program, tail string) func(context.Context, Scope) (any, error) {
-	return func(ctx context.Context, scope Scope) (any, error) {
+// within evaluates an expression whose value must fit into the room, and takes that much of it.
+func within(ctx context.Context, scope Scope, program *Program, room *int) (any, error) {
+	v, err := program.Eval(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	if *room -= Size(v, *room); *room < 0 {
+		return nil, ErrTooLarge
+	}
+	return v, nil
+}
+
+func interpolate(texts []string, programs []*Program, tail string) func(context.Context, Scope, *int) (any, error) {
+	return func(ctx context.Context, scope Scope, room *int) (any, error) {
 		var out strings.Builder
 		for i, program := range programs {
 			out.WriteString(texts[i])
-			v, err := program.Eval(ctx, scope)
+			v, err := within(ctx, scope, program, room)
 			if err != nil {
 				return nil, err
 			}

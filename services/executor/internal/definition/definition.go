@@ -81,13 +81,14 @@ func predicate(p *workflowv1.Predicate) run.Predicate {
 	case *workflowv1.Predicate_Expression:
 		return run.Predicate{Expression: kind.Expression, Field: ".expression"}
 	case *workflowv1.Predicate_Rules:
-		source, err := ruleGroup(kind.Rules).Expression()
-		if err != nil {
-			return run.Predicate{Field: ".rules" + err.Path, Problem: err.Message}
+		group := ruleGroup(kind.Rules)
+		source, problems := group.Expression()
+		if len(problems) > 0 {
+			return run.Predicate{Field: ".rules", Problems: problems}
 		}
 		return run.Predicate{Expression: source, Field: ".rules"}
 	default:
-		return run.Predicate{Problem: "a predicate needs an expression or rules"}
+		return run.Predicate{Problems: []*expr.RuleError{{Message: "a predicate needs an expression or rules"}}}
 	}
 }
 

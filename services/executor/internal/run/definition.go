@@ -1,6 +1,10 @@
 package run
 
-import "time"
+import (
+	"time"
+
+	"workflow.uniconnect/pkg/expr"
+)
 
 // Definition is what a revision says about its run.
 type Definition struct {
@@ -66,12 +70,13 @@ type Stop struct {
 	Message string
 }
 
-// Predicate is a yes-or-no question, a CEL expression. Field names the place of the expression within the predicate when it was written
-// as such, and Problem says why there is none.
+// Predicate is a yes-or-no question, a CEL expression.
 type Predicate struct {
 	Expression string
-	Field      string
-	Problem    string
+	// Field is the place of what was written within the predicate: `.expression` or `.rules`.
+	Field string
+	// Problems, when there are any, are why there is no expression; their paths go on from Field.
+	Problems []*expr.RuleError
 }
 
 // ErrorAction is what follows the last failed attempt.

@@ -173,8 +173,10 @@ func (b *builder) set(field string, set *Set, n *node) {
 }
 
 func (b *builder) predicate(field string, p Predicate) *expr.Program {
-	if p.Problem != "" {
-		b.fail(field+p.Field, reasonFieldRule, p.Problem)
+	for _, problem := range p.Problems {
+		b.fail(field+p.Field+problem.Path, reasonFieldRule, problem.Message)
+	}
+	if len(p.Problems) > 0 {
 		return nil
 	}
 	return b.expression(field+p.Field, p.Expression, expr.Bool)

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"workflow.uniconnect/pkg/expr"
 	"workflow.uniconnect/pkg/fault"
 )
 
@@ -344,7 +345,7 @@ func TestCompiler_Compile_finds_every_problem(t *testing.T) {
 		{ID: "a", Action: &Action{Type: "nope", Connection: "x", Params: map[string]any{"url": "${1 +}"}}},
 		{ID: "b", OnlyIf: &Predicate{Expression: "1", Field: ".expression"}, Unsupported: "bulk"},
 		{ID: "c", Condition: &Condition{
-			Branches:  []Branch{{When: Predicate{Field: ".rules.rules[0].value", Problem: "expected a list"}}},
+			Branches:  []Branch{{When: Predicate{Field: ".rules", Problems: []*expr.RuleError{{Path: ".rules[0].value", Message: "expected a list"}}}}},
 			Otherwise: []Step{{ID: "d", Set: &Set{Variables: map[string]string{"v": "evnt.x"}}}},
 		}},
 		{ID: "e", Delay: &Delay{Until: "true"}, OnError: OnError{Action: Continue, Steps: []Step{act("f", nil)}}},
