@@ -15,8 +15,11 @@ import (
 	"workflow.uniconnect/test/stack"
 )
 
-// profileSeconds is how long a profile is; the extra round must last longer.
-const profileSeconds = 4
+const (
+	// profileSeconds is how long a profile is, profileRounds the size of the extra round, which should last longer.
+	profileSeconds = 5
+	profileRounds  = 4
+)
 
 // profile makes an extra round, of which each service process gives a CPU profile. It comes last because taking it costs time itself.
 func (b *bench) profile(ctx context.Context) error {
@@ -32,7 +35,7 @@ func (b *bench) profile(ctx context.Context) error {
 	for i, p := range services {
 		wg.Go(func() { errs[i] = fetchProfile(ctx, p, filepath.Join(b.cfg.ProfileDir, p.Name()+".pprof")) })
 	}
-	_, err := b.round(ctx, b.ours, 2*b.cfg.Runs)
+	_, err := b.round(ctx, b.ours, profileRounds*b.cfg.Runs)
 	wg.Wait()
 	return errors.Join(append(errs, err)...)
 }

@@ -31,14 +31,6 @@ type latency struct {
 	n        int
 }
 
-func (r *Report) add(own bool, one round) {
-	if own {
-		r.Ours = append(r.Ours, one)
-	} else {
-		r.Reference = append(r.Reference, one)
-	}
-}
-
 func (r *Report) addLatency(own bool, sorted []time.Duration, c cost) {
 	l := latency{p50: percentile(sorted, 0.50), p99: percentile(sorted, 0.99), cost: c, n: len(sorted)}
 	if own {
