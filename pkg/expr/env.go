@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"errors"
 	"fmt"
 
 	"cel.dev/cel-go/cel"
@@ -13,9 +14,16 @@ const (
 	maxDepth = 32
 	// costLimit is what one evaluation may cost; see the package comment.
 	costLimit = 1_000_000
+	// bytesPerCost is how much joined text costs one.
+	bytesPerCost = 10
+	// MaxFilled is how large the values of a template may be together, in bytes.
+	MaxFilled = 2 << 20
 	// interruptEvery is how many iterations of a comprehension pass between two looks at the context.
 	interruptEvery = 100
 )
+
+// ErrTooLarge says that values are larger than there is room for.
+var ErrTooLarge = errors.New("the values are too large")
 
 // Type is what an expression yields or a variable holds, as far as it is known before the run.
 type Type int

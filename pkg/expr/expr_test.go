@@ -2,6 +2,7 @@ package expr
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +69,22 @@ func TestProgram_Eval(t *testing.T) {
 	}
 }
 
+func TestProgram_Eval_writes_times_within_data_as_text(t *testing.T) {
+	p, err := newEnv(t).Compile(`event`, Any)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 11, 23, 13, 0, 0, 0, time.FixedZone("", 3600))
+	got, err := p.Eval(t.Context(), Vars{"event": map[string]any{"list": []any{map[string]any{"at": at}}, "n": int64(1)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{"list": []any{map[string]any{"at": "2026-11-23T12:00:00Z"}}, "n": int64(1)}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("value (-want +got):\n%s", diff)
+	}
+}
+
 func TestEnv_Compile_names_the_place(t *testing.T) {
 	deep := strings.Repeat("(", 200) + "1" + strings.Repeat(")", 200)
 	for name, c := range map[string]struct {
@@ -110,6 +127,49 @@ func TestProgram_Eval_stops_at_the_cost_limit(t *testing.T) {
 	_, err = p.EvalBool(t.Context(), Vars{"event": map[string]any{"l": list}})
 	if err == nil || !strings.Contains(err.Error(), "cost limit") {
 		t.Errorf("got %v, want the cost limit", err)
+	}
+}
+
+// Joined text grows without a comprehension: 128 times a large value are hundreds of megabytes on the way.
+func TestProgram_Eval_stops_joining(t *testing.T) {
+	t.Parallel()
+	in := scope(t, `{"data":{"s":"`+strings.Repeat("x", 1<<20)+`"}}`)
+	for _, value := range []string{"event.data.s", "string(event.data.s)", "bytes(event.data.s)"} {
+		t.Run(value, func(t *testing.T) {
+			source := value
+			for len(source) < MaxLength/2-10 {
+				source = "(" + source + "+" + source + ")"
+			}
+			p, err := newEnv(t).Compile("size("+source+")", Any)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v, err := p.Eval(t.Context(), in); err == nil || !strings.Contains(err.Error(), "cost limit") {
+				t.Errorf("got %v, %v; want the cost limit", v, err)
+			}
+		})
+	}
+}
+
+func TestTemplate_Eval_stops_when_too_large(t *testing.T) {
+	t.Parallel()
+	in := scope(t, `{"data":{"s":"`+strings.Repeat("x", 1<<20)+`"}}`)
+	var same, inText []any
+	for range 100 {
+		same, inText = append(same, "${event}"), append(inText, "say ${event.data.s}")
+	}
+	for name, data := range map[string]any{
+		"same_value": same, "in_texts": inText, "in_one_text": strings.Repeat("${event.data.s}", 100), "in_a_list": "${[event, event, event]}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			template, errs := newEnv(t).CompileTemplate(map[string]any{"body": data})
+			if len(errs) > 0 {
+				t.Fatal(errs)
+			}
+			if _, err := template.Eval(t.Context(), in); !errors.Is(err, ErrTooLarge) {
+				t.Errorf("got %v, want ErrTooLarge", err)
+			}
+		})
 	}
 }
 

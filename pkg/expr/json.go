@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -148,7 +149,7 @@ func toJSON(value ref.Val) (any, error) {
 
 func mapToJSON(m traits.Mapper) (any, error) {
 	if native, ok := m.Value().(map[string]any); ok {
-		return native, nil
+		return plain(native), nil
 	}
 	out := make(map[string]any)
 	for it := m.Iterator(); it.HasNext() == types.True; {
@@ -168,7 +169,7 @@ func mapToJSON(m traits.Mapper) (any, error) {
 
 func listToJSON(l traits.Lister) (any, error) {
 	if native, ok := l.Value().([]any); ok {
-		return native, nil
+		return plain(native), nil
 	}
 	out := []any{}
 	for it := l.Iterator(); it.HasNext() == types.True; {
@@ -179,6 +180,50 @@ func listToJSON(l traits.Lister) (any, error) {
 		out = append(out, value)
 	}
 	return out, nil
+}
+
+// plain returns data of a Scope with its times as text. Data without times, which is nearly all, is returned as it is.
+func plain(v any) any {
+	switch x := v.(type) {
+	case time.Time:
+		return x.UTC().Format(time.RFC3339Nano)
+	case map[string]any:
+		if !hasTime(x) {
+			return x
+		}
+		out := make(map[string]any, len(x))
+		for k, e := range x {
+			out[k] = plain(e)
+		}
+		return out
+	case []any:
+		if !hasTime(x) {
+			return x
+		}
+		out := make([]any, len(x))
+		for i, e := range x {
+			out[i] = plain(e)
+		}
+		return out
+	default:
+		return v
+	}
+}
+
+func hasTime(v any) bool {
+	switch x := v.(type) {
+	case time.Time:
+		return true
+	case map[string]any:
+		for _, e := range x {
+			if hasTime(e) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(x, hasTime)
+	}
+	return false
 }
 
 // durationJSON writes a duration as protobuf's JSON does: decimal seconds and an `s`.

@@ -11,7 +11,6 @@ import (
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
-	"cel.dev/cel-go/common/types/traits"
 )
 
 // Error is a problem of an expression, with its place.
@@ -159,8 +158,8 @@ func needsMeter(tree *ast.AST) bool {
 	return found
 }
 
-// joining is the cost of what a `+` makes: text and lists that are joined again and again grow without a comprehension. CEL itself counts
-// it only where the checker knows the types, which it does not of data out of JSON.
+// joining is the cost of text that a `+` makes: it grows without a comprehension. CEL itself counts it only where the checker knows the
+// types, which it does not of data out of JSON. A list is joined without being copied.
 type joining struct{}
 
 // CallCost implements interpreter.ActualCostEstimator.
@@ -169,10 +168,11 @@ func (joining) CallCost(function, _ string, _ []ref.Val, result ref.Val) *uint64
 		return nil
 	}
 	cost := uint64(1)
-	if sized, ok := result.(traits.Sizer); ok {
-		if n, ok := sized.Size().(types.Int); ok {
-			cost += uint64(n) / charsPerCost
-		}
+	switch v := result.(type) {
+	case types.String:
+		cost += uint64(len(v) / bytesPerCost)
+	case types.Bytes:
+		cost += uint64(len(v) / bytesPerCost)
 	}
 	return &cost
 }
