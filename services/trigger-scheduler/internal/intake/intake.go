@@ -6,6 +6,7 @@
 package intake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,9 @@ const (
 
 // ErrAway says that starts cannot be answered now; pulling more messages would only turn them round.
 var ErrAway = errors.New("the executor is away")
+
+// errFails says that the executor answers, but not about this start.
+var errFails = errors.New("the executor fails on a start")
 
 // Starter settles starts.
 type Starter interface {
@@ -99,7 +103,8 @@ func (in *Intake) newBatch(msgs []event.Message) *batch {
 	}
 }
 
-// Settle handles msgs and returns a verdict for each. The error is ErrAway or that of the letters' store; the verdicts hold in any case.
+// Settle handles msgs and returns a verdict for each. The error is the executor's or that of the letters' store; the verdicts hold in any
+// case.
 func (in *Intake) Settle(ctx context.Context, msgs []event.Message) ([]Verdict, error) {
 	b := in.newBatch(msgs)
 	var ends []func()
@@ -240,8 +245,8 @@ func (a *answer) setsAside(workflow start.WorkflowID) *event.Problem {
 	return &event.Problem{Reason: a.Reason, Message: "the executor refused to start workflow " + string(workflow) + " with this event"}
 }
 
-// send gets answers. A batch that is refused as a whole for what it holds is halved until the culprit stands alone: it becomes a dead
-// letter, and the others are not held up by it.
+// send gets answers. A batch that fails as a whole for what it may hold is halved until the culprit stands alone, so that the others are
+// not held up by it: a start whose content is to blame makes a dead letter, one on which the executor fails stays open.
 func (in *Intake) send(ctx context.Context, starts []start.Start) ([]answer, error) {
 	results, err := in.Starter.Start(ctx, starts)
 	answers := make([]answer, 0, len(starts))
@@ -255,21 +260,26 @@ func (in *Intake) send(ctx context.Context, starts []start.Start) ([]answer, err
 		}
 		return answers, nil
 	}
-	if !blamesContent(err) || len(rest) == 0 {
+	blamed := blamesContent(err)
+	switch {
+	case !blamed && fault.KindOf(err) != fault.KindInternal || len(rest) == 0:
 		return answers, fmt.Errorf("%w: %w", ErrAway, err)
-	}
-	if len(rest) == 1 {
+	case len(rest) == 1 && blamed:
 		problem := &event.Problem{Reason: event.ReasonAttribute, Message: "the executor cannot take the event: " + publicText(err)}
 		return append(answers, answer{Result: start.Result{Outcome: start.Refused, Reason: event.ReasonAttribute}, problem: problem}), nil
+	case len(rest) == 1:
+		return append(answers, answer{}), fmt.Errorf("%w: %w", errFails, err)
 	}
+	var failure error
 	for _, half := range [][]start.Start{rest[:len(rest)/2], rest[len(rest)/2:]} {
 		more, err := in.send(ctx, half)
 		answers = append(answers, more...)
-		if err != nil {
+		if errors.Is(err, ErrAway) {
 			return answers, err
 		}
+		failure = cmp.Or(failure, err)
 	}
-	return answers, nil
+	return answers, failure
 }
 
 func blamesContent(err error) bool {

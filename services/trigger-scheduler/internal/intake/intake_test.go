@@ -215,6 +215,35 @@ func TestIntake_Settle_isolates_poison(t *testing.T) {
 	}
 }
 
+// TestIntake_Settle_isolates_failure: an event on which the executor fails, for whatever reason, comes again; the others do not.
+func TestIntake_Settle_isolates_failure(t *testing.T) {
+	o := &outside{}
+	o.answer = func(starts []start.Start) ([]start.Result, error) {
+		for _, s := range starts {
+			if s.Event.ID == "e3" || s.Event.ID == "e13" {
+				return nil, fault.Internal(fault.ReasonInternal, "internal error")
+			}
+		}
+		return each(started)(starts)
+	}
+	var msgs []event.Message
+	for i := range 64 {
+		msgs = append(msgs, message(fmt.Sprintf("e%d", i), "call.ended", `{}`))
+	}
+	verdicts, err := newIntake(t, o).Settle(t.Context(), msgs)
+	if err == nil || errors.Is(err, ErrAway) {
+		t.Errorf("error: got %v", err)
+	}
+	for i, v := range verdicts {
+		if want := i != 3 && i != 13; (v == Settled) != want {
+			t.Errorf("e%d: settled %v, want %v", i, v == Settled, want)
+		}
+	}
+	if len(o.letters) != 0 {
+		t.Errorf("got letters %+v", o.letters)
+	}
+}
+
 func TestIntake_Settle_traces_sampled_events(t *testing.T) {
 	const id = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-"
 	var carried []string
