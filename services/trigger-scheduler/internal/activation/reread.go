@@ -1,8 +1,10 @@
 package activation
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"workflow.uniconnect/services/trigger-scheduler/internal/event"
@@ -11,37 +13,28 @@ import (
 
 // reread does the pending re-reads, those that came meanwhile folded together, and moves seen forward.
 func (t *Tracker) reread(ctx context.Context) {
-	for attempt := 0; ; {
-		if attempt == 0 {
-			select {
-			case <-t.wake:
-			case <-ctx.Done():
-				return
-			}
-		} else if !t.pause(ctx, attempt) {
-			return
-		}
+	for failed := 0; t.awaitWork(ctx, failed); {
 		t.mu.Lock()
 		jobs, asOf := t.pending, t.asOf
 		t.mu.Unlock()
-		if err := t.read(ctx, jobs); err != nil {
-			if ctx.Err() != nil {
-				return
-			}
-			if attempt == 0 {
-				t.Logger.WarnContext(ctx, "stream cannot be re-read for changed workflows", "workflows", len(jobs), "error", err)
-			}
-			attempt++
-			continue
+		left, err := t.read(ctx, jobs)
+		if ctx.Err() != nil {
+			return
 		}
-		attempt = 0
 		t.mu.Lock()
-		t.pending = t.pending[len(jobs):]
-		if len(t.pending) == 0 {
-			t.pending = nil
+		t.pending = append(left, t.pending[len(jobs):]...)
+		if err == nil {
+			t.seen = asOf
 		}
-		t.seen = asOf
 		t.mu.Unlock()
+		switch {
+		case err == nil:
+			failed = 0
+			continue
+		case failed == 0:
+			t.Logger.WarnContext(ctx, "stream cannot be re-read for changed workflows", "workflows", len(left), "error", err)
+		}
+		failed++
 	}
 }
 
@@ -53,13 +46,16 @@ type place struct {
 
 // span is what jobs of one place want together.
 type span struct {
+	jobs []job
 	from time.Time
 	only map[index.ID]struct{}
 }
 
-func (t *Tracker) read(ctx context.Context, jobs []job) error {
+// read does jobs and returns those that are left to do, with the first error: what cannot be read for one place must not keep the others
+// waiting.
+func (t *Tracker) read(ctx context.Context, jobs []job) ([]job, error) {
 	if len(jobs) == 0 {
-		return nil
+		return nil, nil
 	}
 	spans := make(map[place]*span)
 	for _, j := range jobs {
@@ -73,12 +69,15 @@ func (t *Tracker) read(ctx context.Context, jobs []job) error {
 			s.from = j.from
 		}
 		s.only[j.workflow] = struct{}{}
+		s.jobs = append(s.jobs, j)
 	}
 	// After the jobs were taken, and so after the index was updated.
 	last, lastTime, err := t.Stream.Last(ctx)
 	if err != nil {
-		return fmt.Errorf("look up the end of the stream: %w", err)
+		return slices.Clone(jobs), fmt.Errorf("look up the end of the stream: %w", err)
 	}
+	var left []job
+	var failure error
 	for at, s := range spans {
 		if last == 0 || lastTime.Before(s.from) {
 			continue
@@ -87,10 +86,11 @@ func (t *Tracker) read(ctx context.Context, jobs []job) error {
 			return t.Restarter.Restart(ctx, msgs, s.only)
 		})
 		if err != nil {
-			return fmt.Errorf("re-read %s events of tenant %s: %w", at.typ, at.tenant, err)
+			left = append(left, s.jobs...)
+			failure = cmp.Or(failure, fmt.Errorf("re-read %s events of tenant %s: %w", at.typ, at.tenant, err))
 		}
 	}
-	return nil
+	return left, failure
 }
 
 // inherit looks for the watchers of dead processes and does what they may have left undone.
@@ -124,7 +124,7 @@ func (t *Tracker) takeOver(ctx context.Context) error {
 		for i, def := range defs {
 			jobs[i] = job{index.ID{Tenant: def.Tenant, Workflow: def.Workflow}, def.Trigger.Type, from}
 		}
-		if err := t.read(ctx, jobs); err != nil {
+		if _, err := t.read(ctx, jobs); err != nil {
 			return err
 		}
 		if err := t.Store.Bury(ctx, e); err != nil {

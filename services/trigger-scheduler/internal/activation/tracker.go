@@ -299,13 +299,19 @@ func (t *Tracker) renew(ctx context.Context) {
 	}
 }
 
-// pause waits before attempt n+1 and reports false when ctx has ended.
-func (t *Tracker) pause(ctx context.Context, n int) bool {
-	d := min(t.timing.attempts.first<<min(n, 10), t.timing.attempts.most)
-	timer := time.NewTimer(d/2 + rand.N(d/2+1))
-	defer timer.Stop()
+// awaitWork waits for work, and after failed attempts for the time to try again as well. It reports false when ctx has ended.
+func (t *Tracker) awaitWork(ctx context.Context, failed int) bool {
+	var again <-chan time.Time
+	if failed > 0 {
+		d := min(t.timing.attempts.first<<min(failed, 10), t.timing.attempts.most)
+		timer := time.NewTimer(d/2 + rand.N(d/2+1)) //nolint:gosec // jitter, no secret
+		defer timer.Stop()
+		again = timer.C
+	}
 	select {
-	case <-timer.C:
+	case <-t.wake:
+		return true
+	case <-again:
 		return true
 	case <-ctx.Done():
 		return false

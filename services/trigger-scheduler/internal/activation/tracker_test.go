@@ -3,6 +3,7 @@ package activation
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -19,8 +20,9 @@ import (
 // world is what a tracker acts on.
 type world struct {
 	mu      sync.Mutex
-	down    error // of the store
-	broken  error // of the stream
+	down    error  // of the store
+	broken  error  // of the stream
+	poison  string // the subject that cannot be read
 	estates []Estate
 	record
 }
@@ -87,6 +89,9 @@ func (w *world) Read(_ context.Context, subject string, from time.Time, until ui
 	defer w.mu.Unlock()
 	if w.broken != nil {
 		return w.broken
+	}
+	if subject == w.poison {
+		return errors.New("poison")
 	}
 	w.reads = append(w.reads, read{subject: subject, from: from, until: until})
 	return fn(nil)
@@ -219,6 +224,50 @@ func TestTracker_seen_waits_for_the_re_reads(t *testing.T) {
 		}
 		if got := w.got().seen[len(w.got().seen)-1]; !got.Equal(begin.Add(2 * time.Second)) {
 			t.Errorf("seen: got %v, want 2s", got.Sub(begin))
+		}
+	})
+}
+
+// TestTracker_one_place_does_not_hold_up_the_others: nor is what was read for the others read again.
+func TestTracker_one_place_does_not_hold_up_the_others(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{poison: "uniconnect.events.acme.call.started"}
+		tr, stop := run(t, w)
+		defer stop()
+		begin := time.Now()
+		tr.Snapshot(t.Context(), nil, begin)
+		synctest.Wait()
+		bad := definition("bad", begin)
+		bad.Trigger = &index.Trigger{Type: "call.started"}
+		defs := []index.Definition{bad}
+		const tenants = 20
+		for i := range tenants {
+			good := definition("good", begin)
+			good.Tenant = event.Tenant(fmt.Sprintf("t%d", i))
+			defs = append(defs, good)
+		}
+		tr.Changes(t.Context(), defs, begin.Add(time.Second))
+		synctest.Wait()
+		if got := len(w.got().reads); got != tenants {
+			t.Errorf("the first attempt read %d places, want %d", got, tenants)
+		}
+		advance(time.Minute)
+		if got := len(w.got().reads); got != tenants {
+			t.Errorf("%d reads of %d places", got, tenants)
+		}
+		if got := w.got().seen[len(w.got().seen)-1]; !got.Equal(begin) {
+			t.Errorf("seen went on by %v over what was not read", got.Sub(begin))
+		}
+		later := definition("later", begin.Add(time.Minute))
+		tr.Changes(t.Context(), []index.Definition{later}, begin.Add(time.Minute))
+		synctest.Wait()
+		if got := len(w.got().reads); got != tenants+1 {
+			t.Errorf("a new change waits for what fails: %d reads", got)
+		}
+		w.set(func() { w.poison = "" })
+		advance(10 * time.Second)
+		if got := w.got().seen[len(w.got().seen)-1]; len(w.got().reads) != tenants+2 || !got.Equal(begin.Add(time.Minute)) {
+			t.Errorf("in the end: %d reads, seen %v", len(w.got().reads), got.Sub(begin))
 		}
 	})
 }
