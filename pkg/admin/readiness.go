@@ -84,7 +84,11 @@ func (r *Readiness) Missing(ctx context.Context) []Missing {
 	defer cancel()
 	missing := run(ctx, checks, r.log)
 	if !slices.Equal(missing, r.last) {
-		r.log.WarnContext(ctx, "readiness changed", "missing", names(missing))
+		if len(missing) == 0 {
+			r.log.InfoContext(ctx, "ready")
+		} else {
+			r.log.WarnContext(ctx, "not ready", "missing", names(missing))
+		}
 	}
 	r.last, r.lastAt, r.lastLen = missing, time.Now(), len(checks)
 	return missing

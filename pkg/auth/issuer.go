@@ -50,6 +50,18 @@ func OpenIssuer(dataDir string) (*Issuer, error) {
 	return issuer, nil
 }
 
+// FindIssuer returns the issuer of a data directory that a system in development mode has made before.
+func FindIssuer(dataDir string) (*Issuer, error) {
+	issuer, err := readIssuer(filepath.Join(dataDir, devKeyFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("no system has run in development mode with the data directory %s", dataDir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read development key: %w", err)
+	}
+	return issuer, nil
+}
+
 // Issue returns a token for p.
 func (i *Issuer) Issue(p Principal, ttl time.Duration) (string, error) {
 	if err := p.check(); err != nil {

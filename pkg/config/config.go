@@ -51,7 +51,7 @@ type Settings struct {
 	SandboxGRPCAddr string `env:"UC_SANDBOX_GRPC_ADDR" default:"127.0.0.1:9111" form:"addr" help:"the sandbox's CRM over gRPC"`
 	SandboxSMTPAddr string `env:"UC_SANDBOX_SMTP_ADDR" default:"127.0.0.1:9125" form:"addr" help:"the sandbox's mail sink"`
 
-	AllowTargets  []string `env:"UC_ALLOW_TARGETS" form:"addrs" help:"host:port or CIDR, comma-separated, that outbound calls may reach although private; empty with --dev: the sandbox"`
+	AllowTargets  []string `env:"UC_ALLOW_TARGETS" form:"addrs" help:"host:port or CIDR, comma-separated, that outbound calls may reach although private; with --dev the sandbox as well"`
 	ExecutorSlots int      `env:"UC_EXECUTOR_SLOTS" default:"512" min:"1" max:"65536" help:"executions one executor runs at once"`
 
 	LogLevel slog.Level `env:"UC_LOG_LEVEL" default:"info" help:"debug, info, warn or error"`
@@ -137,8 +137,8 @@ func (s *Settings) derive(all []field) {
 			f.value.SetString(strings.ReplaceAll(f.value.String(), "{data-dir}", s.DataDir))
 		}
 	}
-	if s.Dev && len(s.AllowTargets) == 0 {
-		s.AllowTargets = []string{s.SandboxAddr}
+	if s.Dev {
+		s.AllowTargets = append(s.AllowTargets, s.SandboxAddr)
 	}
 }
 

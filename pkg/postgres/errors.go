@@ -36,7 +36,8 @@ const (
 	codeIdleInTransaction   = "25P03"
 	classConnection         = "08"
 	classDataException      = "22"
-	classIntegrity          = "23"
+	codeUndefinedTable      = "42P01"
+	codeCheckViolation      = "23514"
 	classResources          = "53" // connections, memory, disk
 	classProgramLimit       = "54"
 	classSystem             = "58"
@@ -107,11 +108,13 @@ func IsUnique(err error, constraint string) bool {
 }
 
 // IsDataError reports whether the rows of a statement are to blame: a value out
-// of range, bytes that are no text, a violated constraint, a row too large. A
-// batch that fails so is worth splitting until the bad row stands alone.
+// of range, bytes that are no text, a violated check, a row too large. A batch
+// that fails so is worth splitting until the bad row stands alone. Other
+// violations of integrity do not count: a missing column or reference tells of a
+// schema that does not fit the program, and blames every row alike.
 func IsDataError(err error) bool {
 	code := codeOf(err)
-	return code != "" && inClass(code, classDataException, classIntegrity, classProgramLimit)
+	return code == codeCheckViolation || code != "" && inClass(code, classDataException, classProgramLimit)
 }
 
 // CommitUnknown reports whether err left it open if the transaction was

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -44,6 +45,9 @@ func Migrate(ctx context.Context, url, schema string, fsys fs.FS) error {
 func openForMigration(url, schema string) (*sql.DB, error) {
 	if !schemaName.MatchString(schema) {
 		return nil, fmt.Errorf("schema name %q is not a plain lower-case identifier", schema)
+	}
+	if url == "" {
+		return nil, errNoURL
 	}
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
@@ -99,6 +103,37 @@ func migrateOnce(ctx context.Context, db *sql.DB, schema string, fsys fs.FS) err
 	}
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("apply: %w", err)
+	}
+	return nil
+}
+
+// versionSQL asks what goose has applied.
+const versionSQL = `SELECT COALESCE(max(version_id), 0) FROM goose_db_version WHERE is_applied`
+
+// UpToDate reports an error when the schema of the pool lacks a migration of fsys: a program must not serve on a schema that it does not
+// know. A newer schema is fine, since migrations only add.
+func UpToDate(ctx context.Context, pool *pgxpool.Pool, fsys fs.FS) error {
+	names, err := fs.Glob(fsys, "*.sql")
+	if err != nil {
+		return fmt.Errorf("list migrations: %w", err)
+	}
+	var newest int64
+	for _, name := range names {
+		version, err := goose.NumericComponent(name)
+		if err != nil {
+			return fmt.Errorf("list migrations: %w", err)
+		}
+		newest = max(newest, version)
+	}
+	var applied int64
+	if err := pool.QueryRow(ctx, versionSQL).Scan(&applied); err != nil {
+		if codeOf(err) == codeUndefinedTable {
+			return errors.New("the schema is not there: run the migrate verb")
+		}
+		return Classify(fmt.Errorf("read the schema's version: %w", err))
+	}
+	if applied < newest {
+		return fmt.Errorf("the schema is at version %d, this program needs %d: run the migrate verb", applied, newest)
 	}
 	return nil
 }

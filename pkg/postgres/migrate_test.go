@@ -2,8 +2,11 @@ package postgres_test
 
 import (
 	"context"
+	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -180,4 +183,34 @@ func wantMigrated(t *testing.T, db interface {
 	if err != nil || names != "1-,2two" {
 		t.Errorf("rows: got %q, %v; want 1-,2two", names, err)
 	}
+}
+
+func TestUpToDate(t *testing.T) {
+	t.Parallel()
+	url := pgtest.New(t, nil)
+	one := fstest.MapFS{"00001_a.sql": {Data: []byte("-- +goose Up\nCREATE TABLE a (id int);\n")}}
+	two := fstest.MapFS{"00001_a.sql": one["00001_a.sql"], "00002_b.sql": {Data: []byte("-- +goose Up\nCREATE TABLE b (id int);\n")}}
+	pool, err := postgres.Open(t.Context(), postgres.Options{URL: url, Schema: "things", Name: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	check := func(files fs.FS, want string) {
+		t.Helper()
+		err := postgres.UpToDate(t.Context(), pool, files)
+		if got := fmt.Sprint(err); !strings.Contains(got, want) {
+			t.Errorf("got %s, want %q", got, want)
+		}
+	}
+	check(one, "run the migrate verb")
+	if err := postgres.Migrate(t.Context(), url, "things", one); err != nil {
+		t.Fatal(err)
+	}
+	check(one, "<nil>")
+	check(two, "version 1, this program needs 2")
+	if err := postgres.Migrate(t.Context(), url, "things", two); err != nil {
+		t.Fatal(err)
+	}
+	check(two, "<nil>")
+	check(one, "<nil>")
 }

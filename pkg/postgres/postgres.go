@@ -18,10 +18,14 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/trace"
 )
+
+// errNoURL spares the driver's search for a server on this machine, which would find none or the wrong one.
+var errNoURL = errors.New("no database is named: set UC_DATABASE_URL")
 
 const (
 	connectTimeout    = 2 * time.Second
@@ -67,7 +71,8 @@ func Open(ctx context.Context, opts Options) (*pgxpool.Pool, error) {
 		return nil, fmt.Errorf("open database pool: %w", err)
 	}
 	if opts.MeterProvider != nil {
-		if err := otelpgx.RecordStats(pool, otelpgx.WithStatsMeterProvider(opts.MeterProvider)); err != nil {
+		if err := otelpgx.RecordStats(pool, otelpgx.WithStatsMeterProvider(opts.MeterProvider),
+			otelpgx.WithStatsAttributes(attribute.String("pool", opts.Name))); err != nil {
 			pool.Close()
 			return nil, fmt.Errorf("record database pool metrics: %w", err)
 		}
@@ -76,6 +81,9 @@ func Open(ctx context.Context, opts Options) (*pgxpool.Pool, error) {
 }
 
 func poolConfig(opts Options) (*pgxpool.Config, error) {
+	if opts.URL == "" {
+		return nil, errNoURL
+	}
 	cfg, err := pgxpool.ParseConfig(opts.URL)
 	if err != nil {
 		return nil, fmt.Errorf("database URL: %w", err)

@@ -238,7 +238,7 @@ func TestErrorPredicates(t *testing.T) {
 		_, err := pool.Exec(t.Context(), sql, args...)
 		return err
 	}
-	if err := run(`CREATE TABLE thing (id int CONSTRAINT thing_id PRIMARY KEY, body jsonb, name text)`); err != nil {
+	if err := run(`CREATE TABLE thing (id int CONSTRAINT thing_id PRIMARY KEY CHECK (id > 0), body jsonb, name text)`); err != nil {
 		t.Fatal(err)
 	}
 	if err := run(`INSERT INTO thing VALUES (1)`); err != nil {
@@ -249,7 +249,7 @@ func TestErrorPredicates(t *testing.T) {
 		t.Errorf("IsUnique is wrong about %v", unique)
 	}
 	for name, err := range map[string]error{
-		"unique":   unique,
+		"check":    run(`INSERT INTO thing VALUES (-1)`),
 		"nul_text": run(`INSERT INTO thing (id, name) VALUES (2, $1)`, "a\x00b"),
 		"nul_json": run(`INSERT INTO thing (id, body) VALUES (2, $1)`, `{"a": "\u0000"}`),
 		"bad_utf8": run(`INSERT INTO thing (id, name) VALUES (2, $1)`, "\xff"),
@@ -259,8 +259,14 @@ func TestErrorPredicates(t *testing.T) {
 			t.Errorf("%s is no data error: %v", name, err)
 		}
 	}
-	if err := run(`SELECT nothing`); postgres.IsDataError(err) {
-		t.Errorf("a missing column is a data error: %v", err)
+	for name, err := range map[string]error{
+		"missing_column": run(`SELECT nothing`),
+		"unique":         unique,
+		"not_null":       run(`INSERT INTO thing (name) VALUES ('a column that the program does not know')`),
+	} {
+		if err == nil || postgres.IsDataError(err) {
+			t.Errorf("%s: got %v, want an error that is no data error", name, err)
+		}
 	}
 	if postgres.IsDataError(pgx.ErrNoRows) {
 		t.Error("no rows is a data error")

@@ -220,7 +220,7 @@ func started(t *testing.T) (*system, *replica) {
 	s.startOwners()
 	r := s.start(t)
 	for _, name := range []string{"acme", "globex"} {
-		err := r.EnsureTenant(t.Context(), catalog.TenantSeed{
+		_, err := r.EnsureTenant(t.Context(), catalog.TenantSeed{
 			Tenant: name, Title: name, TimeZone: "Europe/Berlin",
 			Roles: []catalog.RoleSeed{{Title: "Viewer", Permissions: []string{"workflow.view"}}},
 			Users: []catalog.UserSeed{

@@ -26,8 +26,9 @@ type UserSeed struct {
 	Roles   []string
 }
 
-// EnsureTenant makes a tenant with its module enabled, its roles and users. A tenant that exists is left as it is.
-func (s *Service) EnsureTenant(ctx context.Context, seed TenantSeed) error {
+// EnsureTenant makes a tenant with its module enabled, its roles and users. A tenant that exists is left as it is,
+// and created is false.
+func (s *Service) EnsureTenant(ctx context.Context, seed TenantSeed) (created bool, err error) {
 	in := tenant.Seed{Tenant: seed.Tenant, Title: seed.Title, TimeZone: seed.TimeZone}
 	for _, r := range seed.Roles {
 		in.Roles = append(in.Roles, tenant.Role{Title: r.Title, Permissions: r.Permissions})

@@ -33,7 +33,7 @@ func Token(_ context.Context, args, environ []string, stdout io.Writer) error {
 	if !ok {
 		return fmt.Errorf("no development user %s; there are %s", *name, strings.Join(names(), ", "))
 	}
-	issuer, err := auth.OpenIssuer(settings.DataDir)
+	issuer, err := auth.FindIssuer(settings.DataDir)
 	if err != nil {
 		return err
 	}

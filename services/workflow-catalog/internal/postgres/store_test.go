@@ -323,7 +323,7 @@ func TestStore_AddTenant(t *testing.T) {
 		},
 	}
 	for range 2 { // the second time changes nothing
-		if err := directory.Ensure(t.Context(), seed); err != nil {
+		if _, err := directory.Ensure(t.Context(), seed); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -352,7 +352,7 @@ func TestStore_AddTenant(t *testing.T) {
 		bad := seed
 		bad.Tenant = "other"
 		change(&bad)
-		if err := directory.Ensure(t.Context(), bad); err == nil {
+		if _, err := directory.Ensure(t.Context(), bad); err == nil {
 			t.Errorf("%s: a bad seed is accepted", name)
 		}
 	}

@@ -85,16 +85,15 @@ func (d *Directory) Profile(ctx context.Context, tenant, subject string) (Profil
 var tenantName = regexp.MustCompile(`^[a-z0-9]{1,32}$`)
 
 // Ensure makes a tenant unless it exists; one that exists stays as its people have made it.
-func (d *Directory) Ensure(ctx context.Context, seed Seed) error {
+func (d *Directory) Ensure(ctx context.Context, seed Seed) (created bool, err error) {
 	seed.Roles = append([]Role{
 		{Title: RoleSystemOwner, GrantsAll: true, BuiltIn: true},
 		{Title: RoleUser, BuiltIn: true},
 	}, seed.Roles...)
 	if err := d.check(seed); err != nil {
-		return fmt.Errorf("seed of tenant %q: %w", seed.Tenant, err)
+		return false, fmt.Errorf("seed of tenant %q: %w", seed.Tenant, err)
 	}
-	_, err := d.store.AddTenant(ctx, seed)
-	return err
+	return d.store.AddTenant(ctx, seed)
 }
 
 func (d *Directory) check(seed Seed) error {

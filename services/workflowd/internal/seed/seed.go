@@ -38,7 +38,7 @@ const (
 
 // Tenants makes tenants.
 type Tenants interface {
-	EnsureTenant(ctx context.Context, seed catalog.TenantSeed) error
+	EnsureTenant(ctx context.Context, seed catalog.TenantSeed) (created bool, err error)
 }
 
 // Seeder puts the seeds in place.
@@ -78,13 +78,17 @@ func (s *Seeder) Token(context.Context) (string, error) {
 // Run puts the seeds in place and returns. A file in the data directory tells the next start that it was done.
 func (s *Seeder) Run(ctx context.Context) error {
 	defer func() { _ = s.conn.Close() }()
-	if _, err := os.Stat(s.marker); err == nil {
-		return nil
-	}
+	_, err := os.Stat(s.marker)
+	done := err == nil
 	for _, tenant := range tenants() {
-		if err := s.tenants.EnsureTenant(ctx, tenant); err != nil {
+		created, err := s.tenants.EnsureTenant(ctx, tenant)
+		if err != nil {
 			return fmt.Errorf("tenant %s: %w", tenant.Tenant, err)
 		}
+		done = done && !created // the database is another one than the file speaks of
+	}
+	if done {
+		return nil
 	}
 	if err := s.saveWorkflow(ctx, "on-call-ended", onCallEnded); err != nil {
 		return err
