@@ -59,6 +59,10 @@ func (s *Events) PublishEvent(ctx context.Context, req *workflowv1.PublishEventR
 			Field: "event.type", Description: "is neither a known event type nor custom.{module}.{event}", Reason: "UNKNOWN_EVENT_TYPE",
 		})
 	}
+	if ev.GetId() == "" && req.GetRequestId() != "" {
+		ev = proto.CloneOf(ev)
+		ev.Id = req.GetRequestId()
+	}
 	m, id, err := message(tenant, typ, ev)
 	if err != nil {
 		return nil, err
@@ -196,7 +200,7 @@ func readToken(tenant event.Tenant, token string) (string, error) {
 	raw, err := base64.RawURLEncoding.DecodeString(token)
 	id, ok := strings.CutPrefix(string(raw), tokenPrefix+string(tenant)+"/")
 	if err != nil || !ok || uuid.Validate(id) != nil {
-		return "", fault.Invalid(fault.Violation{Field: "pageToken", Description: "is not one of this list's", Reason: "PAGE_TOKEN"})
+		return "", fault.InvalidArgument("PAGE_TOKEN", "pageToken: is not one that this list gave out")
 	}
 	return id, nil
 }

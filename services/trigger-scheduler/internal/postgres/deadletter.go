@@ -51,10 +51,7 @@ func (s *Store) Add(ctx context.Context, letters []deadletter.Letter) error {
 			bodies[i] = []byte{}
 		}
 	}
-	if _, err := s.pool.Exec(ctx, addLetters, tenants, ids, seqs, times, reasons, messages, eventIDs, subjects, headers, bodies); err != nil {
-		return postgres.Classify(fmt.Errorf("store dead letters: %w", err))
-	}
-	return nil
+	return s.exec(ctx, "store dead letters", addLetters, tenants, ids, seqs, times, reasons, messages, eventIDs, subjects, headers, bodies)
 }
 
 const listLetters = `

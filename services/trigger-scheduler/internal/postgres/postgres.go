@@ -4,7 +4,9 @@ package postgres
 import (
 	"context"
 	"embed"
+	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -33,6 +35,20 @@ type Store struct {
 
 // NewStore returns the storage on a pool whose search path is Schema.
 func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
+
+// callTimeout is how long a call waits for a database that has taken it and says nothing: the server's own limits do not help against a
+// server that hangs. It is a little above the limit on statements.
+const callTimeout = 5 * time.Second
+
+// exec runs one statement in its own transaction.
+func (s *Store) exec(ctx context.Context, what, query string, args ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if _, err := s.pool.Exec(ctx, query, args...); err != nil {
+		return postgres.Classify(fmt.Errorf("%s: %w", what, err))
+	}
+	return nil
+}
 
 // Ready checks that the database accepts writes.
 func (s *Store) Ready(ctx context.Context) error { return postgres.Ready(ctx, s.pool) }

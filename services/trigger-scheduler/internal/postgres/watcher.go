@@ -19,20 +19,14 @@ ON CONFLICT (id) DO UPDATE SET seen_through = excluded.seen_through, renewed_at 
 
 // Renew implements activation.Store.
 func (s *Store) Renew(ctx context.Context, id activation.WatcherID, seenThrough time.Time) error {
-	if _, err := s.pool.Exec(ctx, renewWatcher, uuid.UUID(id), seenThrough); err != nil {
-		return postgres.Classify(fmt.Errorf("renew watcher: %w", err))
-	}
-	return nil
+	return s.exec(ctx, "renew watcher", renewWatcher, uuid.UUID(id), seenThrough)
 }
 
 const releaseWatcher = `UPDATE watchers SET renewed_at = 'epoch' WHERE id = $1`
 
 // Release implements activation.Store.
 func (s *Store) Release(ctx context.Context, id activation.WatcherID) error {
-	if _, err := s.pool.Exec(ctx, releaseWatcher, uuid.UUID(id)); err != nil {
-		return postgres.Classify(fmt.Errorf("release watcher: %w", err))
-	}
-	return nil
+	return s.exec(ctx, "release watcher", releaseWatcher, uuid.UUID(id))
 }
 
 const inheritWatchers = `
@@ -48,6 +42,8 @@ RETURNING id, seen_through, renewed_at`
 
 // Inherit implements activation.Store.
 func (s *Store) Inherit(ctx context.Context, heir activation.WatcherID, expiry time.Duration) ([]activation.Estate, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	rows, err := s.pool.Query(ctx, inheritWatchers, uuid.UUID(heir), expiry)
 	if err != nil {
 		return nil, postgres.Classify(fmt.Errorf("take over watchers: %w", err))
@@ -69,8 +65,5 @@ const buryWatcher = `DELETE FROM watchers WHERE id = $1 AND renewed_at = $2`
 
 // Bury implements activation.Store.
 func (s *Store) Bury(ctx context.Context, e activation.Estate) error {
-	if _, err := s.pool.Exec(ctx, buryWatcher, uuid.UUID(e.ID), e.RenewedAt); err != nil {
-		return postgres.Classify(fmt.Errorf("remove watcher: %w", err))
-	}
-	return nil
+	return s.exec(ctx, "remove watcher", buryWatcher, uuid.UUID(e.ID), e.RenewedAt)
 }
