@@ -244,10 +244,12 @@ func (b *bench) measure(ctx context.Context) error {
 	}
 	b.report.MemoryLoaded = stop()
 	b.note("latency at %d/s for %v each", b.cfg.Rate, b.cfg.RateTime)
-	for _, s := range []*side{b.loop, b.ours} {
-		if err := b.latency(ctx, s); err != nil {
-			return err
-		}
+	var err error
+	if b.report.LoopLatency, err = b.latency(ctx, b.loop); err != nil {
+		return err
+	}
+	if b.report.OursLatency, err = b.latency(ctx, b.ours); err != nil {
+		return err
 	}
 	return b.profile(ctx)
 }
@@ -276,19 +278,18 @@ func (b *bench) rounds(ctx context.Context) error {
 }
 
 // latency measures one side; a measurement that others disturbed is made again once.
-func (b *bench) latency(ctx context.Context, s *side) error {
+func (b *bench) latency(ctx context.Context, s *side) (latency, error) {
 	n := b.cfg.Rate * int(b.cfg.RateTime/time.Second)
 	for try := 0; ; try++ {
 		all, c, err := s.latencies(ctx, b.target, b.take(n), n, time.Second/time.Duration(b.cfg.Rate))
 		if err != nil {
-			return err
+			return latency{}, err
 		}
 		b.note("  %-14s p50 %v, p99 %v, other load %4.1f %%", s.name, short(percentile(all, 0.50)), short(percentile(all, 0.99)), 100*c.Other)
 		if c.Other > maxOther && try < spareLatency {
 			b.note("  others took too much of the machine: once more")
 			continue
 		}
-		b.report.addLatency(s == b.ours, all, c)
-		return nil
+		return newLatency(all, c), nil
 	}
 }

@@ -31,13 +31,8 @@ type latency struct {
 	n        int
 }
 
-func (r *Report) addLatency(own bool, sorted []time.Duration, c cost) {
-	l := latency{p50: percentile(sorted, 0.50), p99: percentile(sorted, 0.99), cost: c, n: len(sorted)}
-	if own {
-		r.OursLatency = l
-	} else {
-		r.LoopLatency = l
-	}
+func newLatency(sorted []time.Duration, c cost) latency {
+	return latency{p50: percentile(sorted, 0.50), p99: percentile(sorted, 0.99), cost: c, n: len(sorted)}
 }
 
 // median of a figure over rounds.

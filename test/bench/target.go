@@ -14,7 +14,7 @@ import (
 )
 
 // Every trigger has a number, which comes back in the body of its POST.
-var numberMark = []byte(`"id":"run-`)
+const numberMark = `"id":"run-`
 
 func triggerID(n int) string { return "run-" + strconv.Itoa(n) }
 
@@ -82,7 +82,7 @@ func (t *target) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func number(body []byte) (int, bool) {
-	at := bytes.Index(body, numberMark)
+	at := bytes.Index(body, []byte(numberMark))
 	if at < 0 {
 		return 0, false
 	}

@@ -16,11 +16,13 @@ import (
 const BinEnv = "UC_TEST_BIN"
 
 // commands are the binaries of the system and of its surroundings.
-var commands = []string{
-	"./services/workflowd/cmd/workflowd", "./services/workflow-catalog/cmd/workflow-catalog",
-	"./services/trigger-scheduler/cmd/trigger-scheduler", "./services/executor/cmd/executor",
-	"./services/gateway/cmd/gateway", "./services/sandbox/cmd/sandbox",
-	"./test/cmd/natsserver", "./test/cmd/referenceloop",
+func commands() []string {
+	return []string{
+		"./services/workflowd/cmd/workflowd", "./services/workflow-catalog/cmd/workflow-catalog",
+		"./services/trigger-scheduler/cmd/trigger-scheduler", "./services/executor/cmd/executor",
+		"./services/gateway/cmd/gateway", "./services/sandbox/cmd/sandbox",
+		"./test/cmd/natsserver", "./test/cmd/referenceloop",
+	}
 }
 
 // NoFence is the build tag of an executor that does not check whether an execution is still its own. It exists to show that the tests
@@ -33,7 +35,7 @@ func Build(ctx context.Context) (string, error) {
 	if dir := os.Getenv(BinEnv); dir != "" {
 		return dir, nil
 	}
-	return build(ctx, "bin", nil, commands)
+	return build(ctx, "bin", nil, commands())
 }
 
 // BuildNoFence makes an executor without its fence and returns the path of the binary.
@@ -49,7 +51,7 @@ func build(ctx context.Context, name string, flags, packages []string) (string, 
 	}
 	sum := sha256.Sum256([]byte(root))
 	dir := filepath.Join(os.TempDir(), fmt.Sprintf("uc-test-%d-%s", os.Getuid(), hex.EncodeToString(sum[:6])), name)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return "", err
 	}
 	lock, err := os.OpenFile(dir+".lock", os.O_RDWR|os.O_CREATE, 0o600)
@@ -61,7 +63,7 @@ func build(ctx context.Context, name string, flags, packages []string) (string, 
 		return "", fmt.Errorf("lock %s: %w", dir, err)
 	}
 	args := append([]string{"build", "-o", dir + string(filepath.Separator)}, flags...)
-	cmd := exec.CommandContext(ctx, "go", append(args, packages...)...)
+	cmd := exec.CommandContext(ctx, "go", append(args, packages...)...) //nolint:gosec // the packages are ours, listed above
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)

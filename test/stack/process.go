@@ -70,7 +70,7 @@ func (p *Process) Start(ctx context.Context) error {
 		return err
 	}
 	// The process outlives the context of its start.
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), p.binary, p.args...)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), p.binary, p.args...) //nolint:gosec // starting this binary is what the type is for
 	cmd.Dir = filepath.Dir(p.logFile)
 	cmd.Env = p.env
 	cmd.Stdout, cmd.Stderr = log, log
@@ -218,7 +218,7 @@ func (p *Process) Unexpected() error {
 
 // run executes the binary to its end with other arguments, for `migrate`.
 func (p *Process) run(ctx context.Context, args ...string) error {
-	cmd := exec.CommandContext(ctx, p.binary, args...)
+	cmd := exec.CommandContext(ctx, p.binary, args...) //nolint:gosec // starting this binary is what the type is for
 	cmd.Env = p.env
 	cmd.Dir = filepath.Dir(p.logFile)
 	if out, err := cmd.CombinedOutput(); err != nil {

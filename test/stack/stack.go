@@ -83,7 +83,7 @@ func Start(ctx context.Context, opts Options) (*Stack, error) {
 
 func (s *Stack) start(ctx context.Context) error {
 	// PostgreSQL runs as another user when we are root and must be able to enter.
-	if err := os.Chmod(s.Dir, 0o755); err != nil {
+	if err := os.Chmod(s.Dir, 0o755); err != nil { //nolint:gosec // see above
 		return err
 	}
 	l, err := s.plan(ctx)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -56,9 +57,11 @@ func run(ctx context.Context) (err error) {
 	go func() { served <- health.Serve(listener) }()
 	select {
 	case <-ctx.Done():
-		_ = health.Close() // nobody needs its answer any more
-		<-served
-		return nil
+		err := health.Close() // nobody needs its answer any more
+		if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
+			err = errors.Join(err, serveErr)
+		}
+		return err
 	case err := <-served:
 		return err
 	}
