@@ -102,13 +102,23 @@ func answerRequest(ctx context.Context, tx pgx.Tx, call workflow.Call, w workflo
 	return nil
 }
 
-// Remember keeps the answer of a call that changed nothing.
+// The lock keeps the workflow from being changed, and removed, before the answer is where the removal finds it.
+const lockVersion = `SELECT version FROM workflows WHERE tenant = $1 AND id = $2 AND version = $3 FOR SHARE`
+
+// Remember keeps the answer of a call that changed nothing, or answers ErrStale when the workflow is not what the call found.
 func (s *Store) Remember(ctx context.Context, call workflow.Call, w workflow.Workflow) error {
 	if call.RequestID == "" {
 		return nil
 	}
 	return s.inTx(ctx, "keep answer", func(tx pgx.Tx) error {
 		if err := claimRequest(ctx, tx, call); err != nil {
+			return err
+		}
+		err := tx.QueryRow(ctx, lockVersion, w.Tenant, w.ID, w.Version).Scan(nil)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return workflow.ErrStale
+		}
+		if err != nil {
 			return err
 		}
 		return answerRequest(ctx, tx, call, w)

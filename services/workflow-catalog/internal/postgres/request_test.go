@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"workflow.uniconnect/services/workflow-catalog/internal/deletion"
 	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
 )
 
@@ -192,6 +193,29 @@ func TestCatalog_Activate_twice(t *testing.T) {
 	request.Hash = []byte("other")
 	if _, err := catalog.Activate(t.Context(), request, w.ID); !errors.Is(err, workflow.ErrRequestIDReused) {
 		t.Errorf("got %v, want REQUEST_ID_REUSED", err)
+	}
+}
+
+// TestStore_Remember_after_the_removal: an answer that is kept for a call which changed nothing must not bring back what was deleted
+// while the call was under way.
+func TestStore_Remember_after_the_removal(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	read := e.add(t, "acme", "First", workflow.Active)
+	request := call("acme", workflow.MethodActivate)
+	request.RequestID = "r1"
+	w := e.set(t, read, workflow.Deleting)
+	wantError(t, e.store.Remember(t.Context(), request, read), workflow.ErrStale)
+	if err := e.store.Remove(t.Context(), deletion.Deletion{Tenant: w.Tenant, ID: w.ID}); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, e.store.Remember(t.Context(), request, read), workflow.ErrStale)
+	var rows int
+	if err := e.pool.QueryRow(t.Context(), `SELECT count(*) FROM requests`).Scan(&rows); err != nil || rows != 0 {
+		t.Errorf("answers: got %d, %v; want none", rows, err)
+	}
+	if _, err := newCatalog(t, e).Activate(t.Context(), request, w.ID); !errors.Is(err, workflow.ErrNotFound) {
+		t.Errorf("got %v, want NOT_FOUND", err)
 	}
 }
 

@@ -50,7 +50,7 @@ type Store interface {
 	Create(ctx context.Context, call Call, w Workflow) (Workflow, error)
 	// Change moves a workflow from the version it was read at, or answers ErrStale.
 	Change(ctx context.Context, call Call, change Change) (Workflow, error)
-	// Remember keeps the answer of a call that changed nothing.
+	// Remember keeps the answer of a call that changed nothing, or answers ErrStale when the workflow is no longer at w's version.
 	Remember(ctx context.Context, call Call, w Workflow) error
 }
 
@@ -191,10 +191,12 @@ func (c *Catalog) change(ctx context.Context, call Call, target Target, next fun
 			if err != nil {
 				return Workflow{}, err
 			}
+			changed := current
 			if change.Config == nil && change.State == current.State {
-				return current, c.deps.Store.Remember(ctx, call, current)
+				err = c.deps.Store.Remember(ctx, call, current)
+			} else {
+				changed, err = c.deps.Store.Change(ctx, call, change)
 			}
-			changed, err := c.deps.Store.Change(ctx, call, change)
 			if !errors.Is(err, ErrStale) {
 				return changed, err
 			}
@@ -212,7 +214,10 @@ func (c *Catalog) once(ctx context.Context, call Call, do func() (Workflow, erro
 	}
 	w, err := do()
 	if errors.Is(err, ErrRequestKnown) {
-		w, _, err = c.replay(ctx, call)
+		w, known, err := c.replay(ctx, call)
+		if err == nil && !known {
+			err = errRequestGone
+		}
 		return w, err
 	}
 	if err != nil {

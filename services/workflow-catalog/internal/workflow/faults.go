@@ -15,6 +15,9 @@ var ErrRevisionNotFound = fault.NotFound("REVISION_NOT_FOUND", "the revision doe
 // ErrRequestIDReused answers when a request id comes back with another request.
 var ErrRequestIDReused = fault.FailedPrecondition("REQUEST_ID_REUSED", "the request id was used before for another request")
 
+// errRequestGone answers for a request id that was known and, when its answer was looked for, had been kept for long enough.
+var errRequestGone = fault.Aborted("REQUEST_ID_REUSED", "the request id was in use until just now")
+
 // errDeleting answers for a change of a workflow on its way out.
 var errDeleting = fault.FailedPrecondition("WORKFLOW_STATE", "the workflow is being deleted").With("state", "DELETING")
 
