@@ -123,6 +123,13 @@ func TestEvents_PublishEvent(t *testing.T) {
 	if err != nil || len(made.GetEventId()) != 36 {
 		t.Errorf("without an id: got %v, %v", made, err)
 	}
+	keyed := &workflowv1.PublishEventRequest{Event: &workflowv1.CloudEvent{Type: "custom.shop.paid"}, RequestId: "order-7"}
+	for _, want := range []bool{false, true} {
+		got, err := client.PublishEvent(t.Context(), keyed)
+		if err != nil || got.GetEventId() != "order-7" || got.GetDuplicate() != want {
+			t.Errorf("with a request id: got %v, %v; want duplicate %v", got, err, want)
+		}
+	}
 }
 
 func TestEvents_PublishEvent_refuses(t *testing.T) {

@@ -51,7 +51,7 @@ func (p pageScope) parse(token string) (execution.ID, error) {
 	}
 	b, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil || len(b) != tokenSize || b[0] != tokenVersion || !bytes.Equal(b[1:1+digestSize], p.digest()) {
-		return id, fault.InvalidArgument(reasonPageToken, "page_token is not one of this list")
+		return id, fault.InvalidArgument(reasonPageToken, "pageToken: is not one that this list gave out")
 	}
 	copy(id[:], b[1+digestSize:])
 	return id, nil

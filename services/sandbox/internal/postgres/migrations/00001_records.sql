@@ -16,7 +16,6 @@ CREATE TABLE updates (
     request_id  text        NOT NULL,
     module      text        NOT NULL,
     record_id   text        NOT NULL,
-    digest      bytea       NOT NULL,
     fields      jsonb       NOT NULL,
     version     integer     NOT NULL,
     create_time timestamptz NOT NULL,

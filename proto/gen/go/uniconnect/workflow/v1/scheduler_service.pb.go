@@ -28,7 +28,9 @@ const (
 type PublishEventRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The event.
-	Event         *CloudEvent `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	Event *CloudEvent `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	// Becomes the id of an event that has none, so that repeating the request publishes nothing twice. REST: the header `Idempotency-Key`.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -68,6 +70,13 @@ func (x *PublishEventRequest) GetEvent() *CloudEvent {
 		return x.Event
 	}
 	return nil
+}
+
+func (x *PublishEventRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // PublishEventResponse says where the event is kept.
@@ -248,9 +257,11 @@ var File_uniconnect_workflow_v1_scheduler_service_proto protoreflect.FileDescrip
 
 const file_uniconnect_workflow_v1_scheduler_service_proto_rawDesc = "" +
 	"\n" +
-	".uniconnect/workflow/v1/scheduler_service.proto\x12\x16uniconnect.workflow.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\"uniconnect/access/v1/options.proto\x1a\"uniconnect/workflow/v1/event.proto\"W\n" +
+	".uniconnect/workflow/v1/scheduler_service.proto\x12\x16uniconnect.workflow.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\"uniconnect/access/v1/options.proto\x1a\"uniconnect/workflow/v1/event.proto\"\x80\x01\n" +
 	"\x13PublishEventRequest\x12@\n" +
-	"\x05event\x18\x01 \x01(\v2\".uniconnect.workflow.v1.CloudEventB\x06\xbaH\x03\xc8\x01\x01R\x05event\"_\n" +
+	"\x05event\x18\x01 \x01(\v2\".uniconnect.workflow.v1.CloudEventB\x06\xbaH\x03\xc8\x01\x01R\x05event\x12'\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\"_\n" +
 	"\x14PublishEventResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12\x1c\n" +
