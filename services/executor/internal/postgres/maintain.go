@@ -59,17 +59,24 @@ func (s *Store) MakePartitions(ctx context.Context) error {
 	var errs []error
 	for i := range weeksAhead + 1 {
 		from := begin.Add(time.Duration(i) * week)
-		for _, table := range []string{"executions", "step_results"} {
-			if err := s.makePartition(ctx, table, from); err != nil {
-				errs = append(errs, fmt.Errorf("make partition of %s from %s: %w", table, from.Format(time.DateOnly), err))
+		for _, p := range partitions() {
+			if err := s.makePartition(ctx, p, from); err != nil {
+				errs = append(errs, fmt.Errorf("make partition of %s from %s: %w", p.table, from.Format(time.DateOnly), err))
 			}
 		}
 	}
 	return postgres.Classify(errors.Join(errs...))
 }
 
-func (s *Store) makePartition(ctx context.Context, table string, from time.Time) error {
-	name := table + "_" + from.Format("20060102")
+// partitioned is a table with the storage parameters of its partitions, which they do not inherit.
+type partitioned struct{ table, with string }
+
+func partitions() []partitioned {
+	return []partitioned{{"executions", "fillfactor = 50"}, {"step_results", "fillfactor = 100"}}
+}
+
+func (s *Store) makePartition(ctx context.Context, p partitioned, from time.Time) error {
+	name := p.table + "_" + from.Format("20060102")
 	var exists bool
 	if err := s.pool.QueryRow(ctx, partitionExistsSQL, name).Scan(&exists); err != nil || exists {
 		return err
@@ -77,8 +84,8 @@ func (s *Store) makePartition(ctx context.Context, table string, from time.Time)
 	low, high := execution.FloorID(from), execution.FloorID(from.Add(week))
 	statements := []string{
 		partitionTimeout,
-		fmt.Sprintf("CREATE TABLE IF NOT EXISTS %s (LIKE %s INCLUDING ALL)", name, table),
-		fmt.Sprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM ('%s') TO ('%s')", table, name, low, high),
+		fmt.Sprintf("CREATE TABLE IF NOT EXISTS %s (LIKE %s INCLUDING ALL) WITH (%s)", name, p.table, p.with),
+		fmt.Sprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM ('%s') TO ('%s')", p.table, name, low, high),
 	}
 	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, partitionLockSQL); err != nil {

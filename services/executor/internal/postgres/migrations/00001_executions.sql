@@ -38,7 +38,8 @@ CREATE TABLE live (
 CREATE INDEX live_claimable ON live (tenant, wake_at) WHERE owner IS NULL;
 CREATE INDEX live_owner ON live (owner) WHERE owner IS NOT NULL;
 
--- History. The id is a UUIDv7, so a range of ids is a range of acceptance times. Indexes are on columns that never change.
+-- History. The id is a UUIDv7, so a range of ids is a range of acceptance times. Indexes are on columns that never change, and pages
+-- keep room for the update at the end, so that it touches no index (docs/decisions/0001).
 CREATE TABLE executions (
     tenant       text        NOT NULL,
     id           uuid        NOT NULL,
@@ -61,7 +62,7 @@ CREATE TABLE executions (
     PRIMARY KEY (tenant, id)
 ) PARTITION BY RANGE (id);
 CREATE INDEX executions_workflow ON executions (tenant, workflow_id, id);
-CREATE TABLE executions_default PARTITION OF executions DEFAULT;
+CREATE TABLE executions_default PARTITION OF executions DEFAULT WITH (fillfactor = 50);
 
 -- What the attempts of steps did, in the order of ord. A waiting step's row is replaced by its final one.
 CREATE TABLE step_results (
