@@ -52,7 +52,8 @@ type Restarter interface {
 // timing is a struct so that tests can shorten it.
 type timing struct {
 	silence, renew, lease, expiry, takeover time.Duration
-	// margin goes back behind a seen_through: a change takes effect a moment before it is committed.
+	// margin goes back behind a seen_through: a change takes effect before it is committed, as a rule by a millisecond. The catalog's
+	// transaction may stand still for 10 s in between, and its last two statements may take 4 s each, before the database ends it.
 	margin   time.Duration
 	attempts struct{ first, most time.Duration }
 }
@@ -60,7 +61,7 @@ type timing struct {
 func defaultTiming() timing {
 	t := timing{
 		silence: 30 * time.Second, renew: 2 * time.Second, lease: 20 * time.Second, expiry: 30 * time.Second,
-		takeover: 10 * time.Second, margin: 10 * time.Second,
+		takeover: 10 * time.Second, margin: 30 * time.Second,
 	}
 	t.attempts.first, t.attempts.most = 100*time.Millisecond, 5*time.Second
 	return t
