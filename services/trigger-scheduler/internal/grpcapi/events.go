@@ -25,11 +25,7 @@ import (
 // defaultSource is the source of an event that a caller publishes without naming one.
 const defaultSource = "urn:uniconnect:api"
 
-const (
-	defaultPage = 50
-	// maxPageBytes keeps a page of large bodies below what a message may hold.
-	maxPageBytes = 3 << 20
-)
+const defaultPage = 50
 
 // Publisher stores events in the stream.
 type Publisher interface {
@@ -159,19 +155,16 @@ func (s *Events) ListDeadLetters(ctx context.Context, req *workflowv1.ListDeadLe
 	if err != nil {
 		return nil, err
 	}
-	letters, err := s.Letters.List(ctx, tenant, after, limit+1)
+	letters, more, err := s.Letters.List(ctx, tenant, after, limit)
 	if err != nil {
 		return nil, err
 	}
-	resp := &workflowv1.ListDeadLettersResponse{}
-	size := 0
+	resp := &workflowv1.ListDeadLettersResponse{DeadLetters: make([]*workflowv1.DeadLetter, len(letters))}
 	for i := range letters {
-		size += len(letters[i].Body)
-		if i == limit || i > 0 && size > maxPageBytes {
-			resp.NextPageToken = writeToken(tenant, letters[i-1].ID)
-			break
-		}
-		resp.DeadLetters = append(resp.DeadLetters, letterProto(&letters[i]))
+		resp.DeadLetters[i] = letterProto(&letters[i])
+	}
+	if more {
+		resp.NextPageToken = writeToken(tenant, letters[len(letters)-1].ID)
 	}
 	return resp, nil
 }

@@ -12,7 +12,8 @@ import (
 
 // Letters reads dead letters.
 type Letters interface {
-	List(ctx context.Context, tenant event.Tenant, after string, limit int) ([]deadletter.Letter, error)
+	// List returns a page, newest first, and whether there is more. It may be shorter than asked for although there is.
+	List(ctx context.Context, tenant event.Tenant, after string, limit int) ([]deadletter.Letter, bool, error)
 }
 
 // tenantOf returns the caller's tenant, which comes from the token alone.

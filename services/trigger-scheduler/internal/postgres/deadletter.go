@@ -54,39 +54,55 @@ func (s *Store) Add(ctx context.Context, letters []deadletter.Letter) error {
 	return s.exec(ctx, "store dead letters", addLetters, tenants, ids, seqs, times, reasons, messages, eventIDs, subjects, headers, bodies)
 }
 
+// A page is limited in bytes as well: body and headers of a letter may hold 1 MiB. What is cut off is not read.
 const listLetters = `
-SELECT id, stream_seq, publish_time, reason, message, event_id, subject, headers, body, create_time
-FROM dead_letters
-WHERE tenant = $1 AND ($2::uuid IS NULL OR id < $2)
-ORDER BY id DESC
-LIMIT $3`
+SELECT id, stream_seq, publish_time, reason, message, event_id, subject, headers, body, create_time, found
+FROM (
+    SELECT id, stream_seq, publish_time, reason, message, event_id, subject, headers, body, create_time, count(*) OVER () AS found,
+           sum(size) OVER (ORDER BY id DESC) - size AS before
+    FROM (
+        SELECT id, stream_seq, publish_time, reason, message, event_id, subject, headers, body, create_time,
+               octet_length(body) + octet_length(headers::text) AS size
+        FROM dead_letters
+        WHERE tenant = $1 AND ($2::uuid IS NULL OR id < $2)
+        ORDER BY id DESC LIMIT $3
+    ) candidates
+) page
+WHERE before < $4
+ORDER BY id DESC`
 
-// List returns up to limit letters of a tenant, newest first, that come after the one with the id; an empty id begins.
-func (s *Store) List(ctx context.Context, tenant event.Tenant, after string, limit int) ([]deadletter.Letter, error) {
+// maxPageBytes is when a page is full.
+const maxPageBytes = 2 << 20
+
+// List returns up to limit letters of a tenant, newest first, that come after the one with the id; an empty id begins. more says that
+// there are further ones.
+func (s *Store) List(ctx context.Context, tenant event.Tenant, after string, limit int) (letters []deadletter.Letter, more bool, err error) {
 	var from *uuid.UUID
 	if after != "" {
 		id, err := uuid.Parse(after)
 		if err != nil {
-			return nil, fault.InvalidArgument("PAGE_TOKEN", "the page token is not one of ours")
+			return nil, false, fault.InvalidArgument("PAGE_TOKEN", "the page token is not one of ours")
 		}
 		from = &id
 	}
-	rows, err := s.pool.Query(ctx, listLetters, string(tenant), from, limit)
+	rows, err := s.pool.Query(ctx, listLetters, string(tenant), from, limit+1, maxPageBytes)
 	if err != nil {
-		return nil, postgres.Classify(fmt.Errorf("list dead letters: %w", err))
+		return nil, false, postgres.Classify(fmt.Errorf("list dead letters: %w", err))
 	}
-	letters, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (deadletter.Letter, error) {
+	var found int
+	letters, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (deadletter.Letter, error) {
 		l := deadletter.Letter{Tenant: tenant}
 		var id uuid.UUID
 		var seq int64
-		err := row.Scan(&id, &seq, &l.Published, &l.Reason, &l.Message, &l.EventID, &l.Subject, &l.Header, &l.Body, &l.Created)
+		err := row.Scan(&id, &seq, &l.Published, &l.Reason, &l.Message, &l.EventID, &l.Subject, &l.Header, &l.Body, &l.Created, &found)
 		l.ID, l.Sequence = id.String(), uint64(seq)
 		return l, err
 	})
 	if err != nil {
-		return nil, postgres.Classify(fmt.Errorf("read dead letters: %w", err))
+		return nil, false, postgres.Classify(fmt.Errorf("read dead letters: %w", err))
 	}
-	return letters, nil
+	letters = letters[:min(len(letters), limit)]
+	return letters, found > len(letters), nil
 }
 
 // headerJSON writes headers in a form that jsonb takes.

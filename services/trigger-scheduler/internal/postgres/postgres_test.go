@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,7 +46,7 @@ func TestStore_Add_keeps_a_redelivery_once(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	letters, err := s.List(t.Context(), "acme", "", 10)
+	letters, _, err := s.List(t.Context(), "acme", "", 10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,9 +61,51 @@ func TestStore_Add_keeps_a_redelivery_once(t *testing.T) {
 	if diff := cmp.Diff(want, last); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	rest, err := s.List(t.Context(), "acme", letters[0].ID, 10)
+	rest, _, err := s.List(t.Context(), "acme", letters[0].ID, 10)
 	if err != nil || len(rest) != 2 || rest[0].ID != letters[1].ID {
 		t.Errorf("the second page: got %d letters, %v", len(rest), err)
+	}
+}
+
+func TestStore_List_pages(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	add := func(tenant event.Tenant, body, header int) {
+		t.Helper()
+		for i := range 7 {
+			letter := deadletter.Letter{
+				Tenant: tenant, Sequence: uint64(i), Body: make([]byte, body), Header: map[string][]string{"x": {strings.Repeat("x", header)}},
+			}
+			if err := s.Add(t.Context(), []deadletter.Letter{letter}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	add("small", 10, 10)
+	add("large", 1<<20, 0)
+	add("headers", 0, 1<<20)
+	for tenant, want := range map[event.Tenant][]int{"small": {3, 3, 1}, "large": {2, 2, 2, 1}, "headers": {2, 2, 2, 1}} {
+		var got []int
+		seen, after := 0, ""
+		for more := true; more; {
+			letters, further, err := s.List(t.Context(), tenant, after, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, l := range letters {
+				seen++
+				if want := uint64(7 - seen); l.Sequence != want {
+					t.Errorf("%s: got letter %d, want %d", tenant, l.Sequence, want)
+				}
+			}
+			got, after, more = append(got, len(letters)), letters[len(letters)-1].ID, further
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: pages (-want +got):\n%s", tenant, diff)
+		}
+	}
+	if letters, more, err := s.List(t.Context(), "nobody", "", 3); len(letters) != 0 || more || err != nil {
+		t.Errorf("nobody: got %d, %v, %v", len(letters), more, err)
 	}
 }
 
