@@ -267,6 +267,13 @@ func TestService_validation(t *testing.T) {
 	if diff := cmp.Diff([]string{"title FIELD_RULE", "trigger.event.filter.expression EXPRESSION"}, named(err)); diff != "" {
 		t.Errorf("update (-want +got):\n%s", diff)
 	}
+	_, err = client.UpdateWorkflow(ctx, &workflowv1.UpdateWorkflowRequest{
+		Workflow:   &workflowv1.Workflow{Id: w.GetId(), Title: strings.Repeat("x", 129)},
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"title", "steps.title"}}, RequestId: strings.Repeat("r", 129),
+	})
+	if diff := cmp.Diff([]string{"requestId FIELD_RULE", "title FIELD_RULE", "trigger.event.filter.expression EXPRESSION", "updateMask FIELD_RULE"}, named(err)); diff != "" {
+		t.Errorf("update with a bad request id and mask (-want +got):\n%s", diff)
+	}
 	_, err = client.UpdateWorkflow(ctx, &workflowv1.UpdateWorkflowRequest{})
 	if diff := cmp.Diff([]string{"id FIELD_RULE"}, named(err)); diff != "" {
 		t.Errorf("update without an id (-want +got):\n%s", diff)

@@ -107,22 +107,34 @@ func (s *Catalog) UpdateWorkflow(ctx context.Context, req *workflowv1.UpdateWork
 	patch := req.GetWorkflow()
 	if _, err := uuid.Parse(patch.GetId()); err != nil || len(patch.GetId()) != len(uuid.Nil.String()) {
 		found = append(found, fault.Violation{Field: "id", Description: "must be the id of a workflow"})
-	}
-	if len(found) > 0 {
-		return nil, fault.Invalid(found...)
+		return nil, fault.Invalid(unique(found)...)
 	}
 	target := workflow.Target{ID: workflow.ID(patch.GetId()), ETag: patch.GetEtag()}
-	w, err := s.catalog.Update(ctx, call, target, func(ctx context.Context, current workflow.Workflow) (workflow.Config, error) {
+	build := func(ctx context.Context, current workflow.Workflow) (workflow.Config, error) {
 		before, err := configMessage(current.Config)
 		if err != nil {
 			return workflow.Config{}, err
 		}
 		before.Id, before.State = string(current.ID), workflowv1.Workflow_State(current.State)
-		merged, found := merge(before, patch, req.GetUpdateMask().GetPaths())
-		return s.checker.config(ctx, call.Tenant, merged, found)
-	})
+		merged, more := merge(before, patch, req.GetUpdateMask().GetPaths())
+		return s.checker.config(ctx, call.Tenant, merged, slices.Concat(found, more))
+	}
+	if len(found) > 0 {
+		return nil, s.refuseUpdate(ctx, call, target, build)
+	}
+	w, err := s.catalog.Update(ctx, call, target, build)
 	msg, err := answer(w, err)
 	return &workflowv1.UpdateWorkflowResponse{Workflow: msg}, err
+}
+
+// refuseUpdate answers an update that is wrong in itself, with what is wrong with the workflow that it would make as well.
+func (s *Catalog) refuseUpdate(ctx context.Context, call workflow.Call, target workflow.Target, build func(context.Context, workflow.Workflow) (workflow.Config, error)) error {
+	current, err := s.catalog.Get(ctx, call.Tenant, target.ID)
+	if err != nil {
+		return err
+	}
+	_, err = build(ctx, current)
+	return err
 }
 
 // DeleteWorkflow marks a workflow DELETING.
