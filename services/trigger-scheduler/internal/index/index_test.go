@@ -142,7 +142,7 @@ func TestIndex_Match_agrees_with_evaluation(t *testing.T) {
 }
 
 func TestIndex_Match_rules(t *testing.T) {
-	const data = `{"result":"answered","talk_ms":1000,"tags":["a"],"record":{"status":"won","old name":"x"},"before":{"status":"new"},"changed":["email"]}`
+	const data = `{"result":"answered","talk_ms":1000,"tags":["a"],"none":null,"record":{"status":"won","old name":"x"},"before":{"status":"new"},"changed":["email"]}`
 	rule := func(field, operator string, v any) predicate.Rule {
 		return predicate.Rule{Field: field, Operator: operator, Value: v}
 	}
@@ -152,34 +152,39 @@ func TestIndex_Match_rules(t *testing.T) {
 		group predicate.Group
 		want  bool
 	}{
-		"equals":               {predicate.Group{Join: predicate.All, Rules: []predicate.Rule{yes}}, true},
-		"all":                  {predicate.Group{Join: predicate.All, Rules: []predicate.Rule{yes, no}}, false},
-		"any":                  {predicate.Group{Join: predicate.Any, Rules: []predicate.Rule{no, yes}}, true},
-		"any_beside_failure":   {predicate.Group{Join: predicate.Any, Rules: []predicate.Rule{absent, yes}}, true},
-		"any_of_one":           {predicate.Group{Join: predicate.Any, Rules: []predicate.Rule{yes}}, true},
-		"all_beside_failure":   {predicate.Group{Join: predicate.All, Rules: []predicate.Rule{absent, yes}}, false},
-		"nested":               {predicate.Group{Join: predicate.All, Rules: []predicate.Rule{yes, {Group: &predicate.Group{Join: predicate.Any, Rules: []predicate.Rule{no, yes}}}}}, true},
-		"not_equals":           {single(rule("event.data.result", "NOT_EQUALS", "missed")), true},
-		"greater":              {single(rule("event.data.talk_ms", "GREATER_THAN", 999.5)), true},
-		"greater_or_equal":     {single(rule("event.data.talk_ms", "GREATER_OR_EQUAL", 1000.0)), true},
-		"less":                 {single(rule("event.data.talk_ms", "LESS_THAN", 1000.0)), false},
-		"less_or_equal":        {single(rule("event.data.talk_ms", "LESS_OR_EQUAL", 1000.0)), true},
-		"contains_text":        {single(rule("event.data.result", "CONTAINS", "swer")), true},
-		"contains_element":     {single(rule("event.data.tags", "CONTAINS", "a")), true},
-		"not_contains":         {single(rule("event.data.tags", "NOT_CONTAINS", "b")), true},
-		"starts_with":          {single(rule("event.data.result", "STARTS_WITH", "ans")), true},
-		"ends_with":            {single(rule("event.data.result", "ENDS_WITH", "ans")), false},
-		"in":                   {single(rule("event.data.result", "IN", []any{"missed", "answered"})), true},
-		"in_numbers":           {single(rule("event.data.talk_ms", "IN", []any{1000.0})), true},
-		"not_in":               {single(rule("event.data.result", "NOT_IN", []any{"missed"})), true},
-		"exists":               {single(rule("event.data.record.status", "EXISTS", nil)), true},
-		"exists_not":           {single(rule("event.data.nothing.at.all", "EXISTS", nil)), false},
-		"not_exists":           {single(rule("event.data.nothing.at.all", "NOT_EXISTS", nil)), true},
-		"changed":              {single(rule("event.data.record.status", "CHANGED", nil)), true},
-		"changed_in_list":      {single(rule("event.data.email", "CHANGED", nil)), true},
-		"changed_not":          {single(rule("event.data.record.owner", "CHANGED", nil)), false},
-		"key_with_space":       {single(rule("event.data.record.old name", "EQUALS", "x")), true},
-		"key_is_reserved_word": {single(rule("event.data.in", "NOT_EXISTS", nil)), true},
+		"equals":                {predicate.Group{Join: predicate.All, Rules: []predicate.Rule{yes}}, true},
+		"all":                   {predicate.Group{Join: predicate.All, Rules: []predicate.Rule{yes, no}}, false},
+		"any":                   {predicate.Group{Join: predicate.Any, Rules: []predicate.Rule{no, yes}}, true},
+		"any_beside_failure":    {predicate.Group{Join: predicate.Any, Rules: []predicate.Rule{absent, yes}}, true},
+		"any_of_one":            {predicate.Group{Join: predicate.Any, Rules: []predicate.Rule{yes}}, true},
+		"all_beside_failure":    {predicate.Group{Join: predicate.All, Rules: []predicate.Rule{absent, yes}}, false},
+		"nested":                {predicate.Group{Join: predicate.All, Rules: []predicate.Rule{yes, {Group: &predicate.Group{Join: predicate.Any, Rules: []predicate.Rule{no, yes}}}}}, true},
+		"not_equals":            {single(rule("event.data.result", "NOT_EQUALS", "missed")), true},
+		"greater":               {single(rule("event.data.talk_ms", "GREATER_THAN", 999.5)), true},
+		"greater_or_equal":      {single(rule("event.data.talk_ms", "GREATER_OR_EQUAL", 1000.0)), true},
+		"less":                  {single(rule("event.data.talk_ms", "LESS_THAN", 1000.0)), false},
+		"less_or_equal":         {single(rule("event.data.talk_ms", "LESS_OR_EQUAL", 1000.0)), true},
+		"contains_text":         {single(rule("event.data.result", "CONTAINS", "swer")), true},
+		"contains_element":      {single(rule("event.data.tags", "CONTAINS", "a")), true},
+		"not_contains":          {single(rule("event.data.tags", "NOT_CONTAINS", "b")), true},
+		"starts_with":           {single(rule("event.data.result", "STARTS_WITH", "ans")), true},
+		"ends_with":             {single(rule("event.data.result", "ENDS_WITH", "ans")), false},
+		"in":                    {single(rule("event.data.result", "IN", []any{"missed", "answered"})), true},
+		"in_numbers":            {single(rule("event.data.talk_ms", "IN", []any{1000.0})), true},
+		"not_in":                {single(rule("event.data.result", "NOT_IN", []any{"missed"})), true},
+		"exists":                {single(rule("event.data.record.status", "EXISTS", nil)), true},
+		"exists_not":            {single(rule("event.data.nothing.at.all", "EXISTS", nil)), false},
+		"not_exists":            {single(rule("event.data.nothing.at.all", "NOT_EXISTS", nil)), true},
+		"not_exists_below_null": {single(rule("event.data.none.id", "NOT_EXISTS", nil)), true},
+		"not_exists_below_text": {single(rule("event.data.result.id", "NOT_EXISTS", nil)), true},
+		"element_is_no_field":   {single(rule("event.data.tags.a", "EXISTS", nil)), false},
+		"deepest_not_exists":    {single(rule("event.data"+strings.Repeat(".longer_name", 14), "NOT_EXISTS", nil)), true},
+		"null_exists":           {single(rule("event.data.none", "EXISTS", nil)), true},
+		"changed":               {single(rule("event.data.record.status", "CHANGED", nil)), true},
+		"changed_in_list":       {single(rule("event.data.email", "CHANGED", nil)), true},
+		"changed_not":           {single(rule("event.data.record.owner", "CHANGED", nil)), false},
+		"key_with_space":        {single(rule("event.data.record.old name", "EQUALS", "x")), true},
+		"key_is_reserved_word":  {single(rule("event.data.in", "NOT_EXISTS", nil)), true},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

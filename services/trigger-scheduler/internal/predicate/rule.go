@@ -162,11 +162,15 @@ func (p fieldPath) String() string {
 	return b.String()
 }
 
-// exists asks on each level, so that a missing object on the way means absent rather than failure.
+// exists asks on each level, so that a missing object on the way, or something else in its place, means absent rather than failure.
 func (p fieldPath) exists() string {
-	tests := make([]string, 0, len(p)-1)
+	tests := make([]string, 0, 2*len(p))
 	for i := 1; i < len(p); i++ {
-		tests = append(tests, strconv.Quote(p[i])+" in "+p[:i].String())
+		parent := p[:i].String()
+		if i > 1 { // the event itself is an object
+			tests = append(tests, "type("+parent+") == map")
+		}
+		tests = append(tests, strconv.Quote(p[i])+" in "+parent)
 	}
 	return strings.Join(tests, " && ")
 }
