@@ -18,14 +18,8 @@ import (
 	"workflow.uniconnect/services/executor/internal/run"
 )
 
-const (
-	// maxOutputBytes bounds what one step may leave behind.
-	maxOutputBytes = 256 << 10
-	// revisionPause is when an execution is tried again whose definition could not be had.
-	revisionPause = 2 * time.Second
-)
-
-const reasonWorkflowDeleted = execution.ReasonWorkflowDeleted
+// revisionPause is when an execution is tried again whose definition could not be had.
+const revisionPause = 2 * time.Second
 
 // executing is an execution that holds a slot.
 type executing struct {
@@ -52,7 +46,7 @@ func (x *executing) run() {
 	defer func() {
 		if v := recover(); v != nil {
 			x.e.log.ErrorContext(ctx, "execution panicked", "execution_id", x.c.ID.String(), "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			x.fail(nil, &run.Error{Reason: fault.ReasonInternal, Message: "internal error"})
+			x.fail(&run.Error{Reason: fault.ReasonInternal, Message: "internal error"})
 		}
 	}()
 	revision, err := x.e.cfg.Revisions.Program(ctx, x.c.Tenant, x.c.WorkflowID, x.c.Revision)
@@ -80,10 +74,6 @@ func (x *executing) steps(ctx context.Context, r *run.Run) {
 	for {
 		cmd := r.Next(steady, now)
 		pending := r.TakePending()
-		if failure := tooLarge(pending); failure != nil {
-			x.fail(pending, failure)
-			return
-		}
 		switch cmd.Kind {
 		case run.CommandEnd:
 			x.finish(execution.Record{State: cmd.State, Err: cmd.Err, Results: pending})
@@ -126,32 +116,10 @@ func (x *executing) call(ctx context.Context, c run.Call) run.Outcome {
 		Tenant: x.c.Tenant, ExecutionID: x.c.ID.String(), WorkflowID: x.c.WorkflowID.String(),
 		Type: c.Action, Connection: c.Connection, IdempotencyKey: c.IdempotencyKey, Attempt: c.Attempt, Params: c.Params,
 	})
-	if len(outcome.Output) > maxOutputBytes {
-		outcome.Output = nil
-		outcome.Err = limitReached("")
-	}
 	if outcome.Err != nil && x.span != nil {
 		trace.SpanFromContext(ctx).SetStatus(codes.Error, string(outcome.Err.Reason))
 	}
 	return outcome
-}
-
-func limitReached(stepID string) *run.Error {
-	return &run.Error{
-		Reason: fault.ReasonLimitReached, StepID: stepID,
-		Message: fmt.Sprintf("The output is larger than the limit of %d bytes.", maxOutputBytes),
-	}
-}
-
-// tooLarge finds a result that cannot be kept, and removes its output.
-func tooLarge(results []run.Result) *run.Error {
-	for i := range results {
-		if r := &results[i]; len(r.Output) > maxOutputBytes {
-			r.Output, r.State, r.Err = nil, run.StepFailed, limitReached(r.StepID)
-			return r.Err
-		}
-	}
-	return nil
 }
 
 // withoutRevision ends an execution that can never run, and hands back one whose definition cannot be had at the moment.
@@ -159,9 +127,9 @@ func (x *executing) withoutRevision(ctx context.Context, err error) {
 	f, _ := fault.As(err)
 	switch fault.KindOf(err) {
 	case fault.KindNotFound:
-		x.fail(nil, &run.Error{Reason: reasonWorkflowDeleted, Message: "The workflow was deleted."})
+		x.fail(&run.Error{Reason: execution.ReasonWorkflowDeleted, Message: "The workflow was deleted."})
 	case fault.KindInvalidArgument:
-		x.fail(nil, &run.Error{Reason: f.Reason, Message: f.Message})
+		x.fail(&run.Error{Reason: f.Reason, Message: f.Message})
 	default:
 		if x.t.scope.Err() == nil {
 			x.e.log.WarnContext(ctx, "definition not available", "execution_id", x.c.ID.String(), "error", err)
@@ -170,8 +138,8 @@ func (x *executing) withoutRevision(ctx context.Context, err error) {
 	}
 }
 
-func (x *executing) fail(results []run.Result, err *run.Error) {
-	x.finish(execution.Record{State: run.Failed, Err: err, Results: results})
+func (x *executing) fail(err *run.Error) {
+	x.finish(execution.Record{State: run.Failed, Err: err})
 }
 
 // record stores results and waits until they are durable.

@@ -9,8 +9,10 @@ import (
 )
 
 const (
-	maxFlush     = 512
-	flushTimeout = 10 * time.Second
+	maxFlush = 512
+	// maxFlushBytes is when a batch is full before it has maxFlush records. One record may be larger; a statement takes up to 1 GB.
+	maxFlushBytes = 8 << 20
+	flushTimeout  = 10 * time.Second
 )
 
 // flusher records what executions did. As with accepting, a batch gathers while the one before is on its way. An execution waits for its
@@ -80,7 +82,12 @@ func (f *flusher) next(batch []pendingRecord) []pendingRecord {
 	for len(f.queue) == 0 && !f.closed {
 		f.cond.Wait()
 	}
-	n := min(len(f.queue), maxFlush)
+	n := 0
+	for bytes := 0; n < min(len(f.queue), maxFlush) && bytes < maxFlushBytes; n++ {
+		for i := range f.queue[n].record.Results {
+			bytes += len(f.queue[n].record.Results[i].Output)
+		}
+	}
 	batch = append(batch, f.queue[:n]...)
 	rest := copy(f.queue, f.queue[n:])
 	clear(f.queue[rest:])

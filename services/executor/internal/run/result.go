@@ -7,6 +7,13 @@ import (
 	"workflow.uniconnect/pkg/fault"
 )
 
+const (
+	// maxOutput bounds what one step may leave behind, in bytes of JSON, and maxOutputs what all steps of a run may together: whoever runs
+	// it holds that in memory, and one flush may carry most of it.
+	maxOutput  = 256 << 10
+	maxOutputs = 8 << 20
+)
+
 // StepState is where a step stands. The numbers are those of the contract's StepResult.State; they are stored.
 type StepState int8
 

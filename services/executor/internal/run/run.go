@@ -3,10 +3,12 @@ package run
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"workflow.uniconnect/pkg/expr"
+	"workflow.uniconnect/pkg/fault"
 )
 
 // Input is what a run starts with.
@@ -32,6 +34,7 @@ type Run struct {
 	// journal holds the last result of each path.
 	journal map[string]Result
 	pending []Result
+	outputs int // bytes of all outputs
 	ended   *Command
 }
 
@@ -49,6 +52,7 @@ func New(p *Program, in Input, journal []Result) *Run {
 	}
 	for _, result := range journal {
 		r.journal[result.Path] = result
+		r.outputs += len(result.Output)
 	}
 	return r
 }
@@ -147,10 +151,18 @@ func (r *Run) begin(ctx context.Context, n *node, now time.Time) (Command, bool)
 	}
 	if err != nil {
 		result.State = StepFailed
-		result.Err = &Error{Reason: reasonExpression, Message: err.Error(), StepID: n.step.ID}
+		result.Err = problem(n, err.Error(), err)
 	}
 	r.record(result)
 	return Command{}, false
+}
+
+// problem is the error of a step whose expression err says something about.
+func problem(n *node, message string, err error) *Error {
+	if errors.Is(err, expr.ErrTooLarge) {
+		return &Error{Reason: fault.ReasonLimitReached, Message: message, StepID: n.step.ID}
+	}
+	return &Error{Reason: reasonExpression, Message: message, StepID: n.step.ID}
 }
 
 // wake goes on with a step whose time has come.
@@ -169,7 +181,7 @@ func (r *Run) call(ctx context.Context, n *node, attempt int, now time.Time) (Co
 	if err != nil {
 		r.record(Result{
 			Path: n.path, StepID: n.step.ID, Attempt: attempt, State: StepFailed, StartTime: now, EndTime: now,
-			Err: &Error{Reason: reasonExpression, Message: "params" + err.Error(), StepID: n.step.ID},
+			Err: problem(n, "params"+err.Error(), err),
 		})
 		return Command{}, false
 	}
@@ -261,8 +273,15 @@ func (r *Run) ask(ctx context.Context, p *expr.Program) (bool, error) {
 
 func (r *Run) evaluate(ctx context.Context, variables []variable) (json.RawMessage, error) {
 	values := make(map[string]any, len(variables))
+	// A value may hold the same part many times, so it is measured before it is written. The measure is rough; the output has its own limit.
+	room := 4 * maxOutput
 	for _, v := range variables {
 		value, err := v.value.Eval(ctx, r.scope)
+		if err == nil {
+			if room -= expr.Size(value, room); room < 0 {
+				err = expr.ErrTooLarge
+			}
+		}
 		if err != nil {
 			return nil, fmt.Errorf("variable %s: %w", v.name, err)
 		}
@@ -312,7 +331,17 @@ func (r *Run) stop(ctx context.Context, n *node) (json.RawMessage, error) {
 	return json.Marshal(stopped{text})
 }
 
+// record makes a result known. One whose output is too large fails the step and leaves nothing behind.
 func (r *Run) record(result Result) {
+	limit, what := maxOutput, "The output is"
+	if left := maxOutputs - r.outputs; left < limit {
+		limit, what = left, "The outputs of all steps are"
+	}
+	if len(result.Output) > limit {
+		result.State, result.Output = StepFailed, nil
+		result.Err = &Error{Reason: fault.ReasonLimitReached, StepID: result.StepID, Message: what + " larger than the limit."}
+	}
+	r.outputs += len(result.Output)
 	if r.journal == nil {
 		r.journal = map[string]Result{}
 	}

@@ -336,6 +336,53 @@ func TestRun_fails_where_an_expression_fails(t *testing.T) {
 	}
 }
 
+// What steps leave behind is bounded, each and together, however the run is cut into pieces; a step over the limit can be handled.
+func TestRun_limits_outputs(t *testing.T) {
+	big := strings.Repeat("x", 200<<10)
+	set := func(id, expression string) Step {
+		return Step{ID: id, Set: &Set{Variables: map[string]string{"v": expression}}}
+	}
+	t.Run("of_one_step", func(t *testing.T) {
+		for name, step := range map[string]Step{
+			"set":    set("s", "[event.s, event.s]"),
+			"bomb":   set("s", "["+strings.Repeat("event, ", 500)+"event]"),
+			"action": act("s", nil),
+			"params": act("s", map[string]any{"body": "${[" + strings.Repeat("event, ", 500) + "event]}"}),
+		} {
+			h := newHarness(t, Definition{Steps: []Step{step}}, `{"s":"`+big+`"}`)
+			h.answer = func(Call) Outcome { return Outcome{Output: json.RawMessage(`"` + big + big + `"`)} }
+			if end := h.finish(); end.State != Failed || end.Err.Reason != fault.ReasonLimitReached || end.Err.StepID != "s" {
+				t.Errorf("%s: got %+v with %+v, want LIMIT_REACHED of s", name, end, end.Err)
+			}
+		}
+	})
+	t.Run("of_all_steps", func(t *testing.T) {
+		var steps []Step
+		for i := range 60 {
+			steps = append(steps, set(fmt.Sprintf("s%d", i), "event.s"))
+			if i%10 == 9 { // what came before is recorded before a call
+				steps = append(steps, act(fmt.Sprintf("a%d", i), nil))
+			}
+		}
+		for _, crashes := range []bool{false, true} {
+			h := newHarness(t, Definition{Steps: steps}, `{"s":"`+big+`"}`)
+			n := 0
+			h.crash = func() bool { n++; return crashes && n%5 == 0 && n < 30 }
+			if end := h.finish(); end.State != Failed || end.Err.Reason != fault.ReasonLimitReached || end.Err.StepID != "s40" {
+				t.Errorf("crashes %v: got %+v with %+v, want LIMIT_REACHED of s40", crashes, end, end.Err)
+			}
+		}
+	})
+	t.Run("handled", func(t *testing.T) {
+		step := set("s", "[event.s, event.s]")
+		step.OnError.Action = Continue
+		h := newHarness(t, Definition{Steps: []Step{step}}, `{"s":"`+big+`"}`)
+		if end := h.finish(); end.State != Succeeded {
+			t.Errorf("got %+v with %+v, want succeeded", end, end.Err)
+		}
+	})
+}
+
 func TestCompiler_Compile_finds_every_problem(t *testing.T) {
 	c, err := NewCompiler(anyAction{})
 	if err != nil {
