@@ -100,11 +100,13 @@ func TestEngine_WaitsForTheCatalog(t *testing.T) {
 	w.away = true
 	n := w.engine(w.store, 4)
 	v := n.start(starts("acme", id, "a"))[0]
-	w.await("acme", v.ID, run.Queued)
+	w.awaitCount(`SELECT count(*) FROM live WHERE seq > 0`, 1)
 	w.mu.Lock()
 	w.away = false
 	w.mu.Unlock()
-	w.await("acme", v.ID, run.Succeeded)
+	if view := w.await("acme", v.ID, run.Succeeded); view.StartTime.IsZero() {
+		t.Error("the execution has no start time")
+	}
 }
 
 // Many starts for few slots: everything runs once, whether it started from memory or was claimed back.

@@ -36,7 +36,7 @@ type executing struct {
 
 // launch runs an execution whose slot is reserved.
 func (e *Engine) launch(t *tenure, c *execution.Claimed) {
-	x := &executing{e: e, t: t, c: c, begun: c.Seq > 0}
+	x := &executing{e: e, t: t, c: c, begun: len(c.Journal) > 0}
 	e.running.Add(1)
 	go x.run()
 }
