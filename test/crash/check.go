@@ -215,8 +215,8 @@ func (c *checker) checkCall(at stepOf, i int, result Result) {
 	}
 	c.verdict.Repeated++
 	if !c.faultBetween(c.calls[at][i-1].Came, call.Came) {
-		c.violation("repeated: step %s of execution %s was called twice though no executor was killed or stopped in between (calls %d and %d)",
-			at.step, at.execution, c.calls[at][i-1].Number, call.Number)
+		c.violation("repeated: step %s of execution %s was called twice though no executor was killed or stopped in between (calls %d and %d, %v apart, the second %s)",
+			at.step, at.execution, c.calls[at][i-1].Number, call.Number, call.Came.Sub(c.calls[at][i-1].Came), c.nearest(call.Came))
 	}
 }
 
@@ -228,6 +228,20 @@ func (c *checker) faultBetween(from, to time.Time) bool {
 		}
 	}
 	return false
+}
+
+// nearest says in words what was done last to an executor before a moment.
+func (c *checker) nearest(at time.Time) string {
+	text := "before any fault"
+	for _, f := range c.Faults {
+		if f.At.Before(at) {
+			text = fmt.Sprintf("%v after a kill", at.Sub(f.At))
+		}
+		if !f.Until.IsZero() && f.Until.Before(at) {
+			text = fmt.Sprintf("%v after a stopped executor went on", at.Sub(f.Until))
+		}
+	}
+	return text
 }
 
 // underWayAtStop reports whether a call is the one that a stopped executor was about to make: the step before it was recorded by then, the step

@@ -19,7 +19,7 @@ var seedFlag = flag.Uint64("seed", 0, "seed of the faults, to repeat a run; 0: a
 const (
 	kills      = 24 // of executors and trigger-schedulers together
 	minRunning = 50 // executions under way at each of them
-	perSecond  = 200
+	perSecond  = 250
 	settleTime = 90 * time.Second
 )
 

@@ -143,12 +143,13 @@ func (s *system) fault(f Fault) {
 	s.faults = append(s.faults, f)
 }
 
-// running counts the executions that a living executor has in hand.
+// running counts the executions that executors have in hand: by the database, which counts those of a dead one until its lease is over,
+// or by the calls that the target has not answered, whichever is less.
 func (s *system) running(ctx context.Context) (int, error) {
 	var n int
 	err := s.db.QueryRow(ctx, `
 		SELECT count(*) FROM executor.live l JOIN executor.owners o ON o.id = l.owner WHERE o.lease_until > now()`).Scan(&n)
-	return n, err
+	return min(n, s.target.UnderWay()), err
 }
 
 // awaitRunning returns how many executions run once there are at least n of them.

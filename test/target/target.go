@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -42,10 +43,11 @@ type Target struct {
 	// Addr is its host:port, URL begins its addresses.
 	Addr, URL string
 
-	answer func(*Call) Answer
-	mu     sync.Mutex
-	calls  []*Call
-	came   chan struct{} // closed and replaced whenever a call comes; guarded by mu
+	answer   func(*Call) Answer
+	underWay atomic.Int64
+	mu       sync.Mutex
+	calls    []*Call
+	came     chan struct{} // closed and replaced whenever a call comes; guarded by mu
 }
 
 // New starts a target that ends with the test. answer may be nil and must be safe for concurrent use.
@@ -82,6 +84,8 @@ func (t *Target) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t.came = make(chan struct{})
 	t.mu.Unlock()
 
+	t.underWay.Add(1)
+	defer t.underWay.Add(-1)
 	a := t.answer(call)
 	if a.After > 0 {
 		timer := time.NewTimer(a.After)
@@ -105,6 +109,9 @@ func (t *Target) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	_, _ = io.WriteString(w, a.Body) // a caller that has died will call again
 }
+
+// UnderWay counts the calls that wait for their answer and whose caller lives.
+func (t *Target) UnderWay() int { return int(t.underWay.Load()) }
 
 // Calls lists what came so far.
 func (t *Target) Calls() []*Call {
