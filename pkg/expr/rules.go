@@ -218,14 +218,16 @@ func reserved(word string) bool {
 	return false
 }
 
-// presence asks on each level, so that a missing object on the way means absent rather than failure.
+// presence asks on each level, so that a missing object on the way, or something else in its place, means absent rather than failure.
 func (p fieldPath) presence() string {
 	if len(p) == 1 {
 		return p[0] + " != null"
 	}
-	terms := make([]string, 0, len(p)-1)
+	terms := make([]string, 0, 2*len(p))
 	for i := 1; i < len(p); i++ {
-		terms = append(terms, strconv.QuoteToASCII(p[i])+" in "+p[:i].String())
+		parent := p[:i].String()
+		// dyn, since a variable of a declared type cannot be compared with map.
+		terms = append(terms, "type(dyn("+parent+")) == map", strconv.QuoteToASCII(p[i])+" in "+parent)
 	}
 	return strings.Join(terms, " && ")
 }
