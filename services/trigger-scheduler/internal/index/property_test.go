@@ -101,15 +101,11 @@ func (g generator) rules(depth int) *predicate.Group {
 func TestIndex_Match_is_evaluation(t *testing.T) {
 	seed := rand.Uint64()
 	g := generator{rand.New(rand.NewPCG(seed, 0))}
-	rounds := 60
-	if testing.Short() {
-		rounds = 5
-	}
 	env, err := predicate.NewEnv()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range rounds {
+	for range 30 {
 		x := newIndex(t)
 		defs := make([]Definition, 60)
 		plain := make([]*predicate.Predicate, len(defs))
