@@ -45,6 +45,7 @@ type accepter struct {
 	order   []*tenantQueue // tenants with items, in turn
 	queued  int
 	rate    turnover
+	stuck   int // writers that pursue a batch which failed
 	closed  bool
 }
 
@@ -110,9 +111,9 @@ func (a *accepter) start(ctx context.Context, starts []execution.Start) ([]execu
 		return nil, errNoAnswer.WithCause(err)
 	}
 	call := &startCall{verdicts: make([]execution.Verdict, len(starts)), left: len(starts), done: make(chan struct{})}
-	if !a.enqueue(call, starts) {
+	if err := a.enqueue(call, starts); err != nil {
 		a.memory.Release(weight)
-		return nil, errStopping
+		return nil, err
 	}
 	select {
 	case <-call.done:
@@ -128,13 +129,16 @@ func (a *accepter) start(ctx context.Context, starts []execution.Start) ([]execu
 	return call.verdicts, call.err
 }
 
-func (a *accepter) enqueue(call *startCall, starts []execution.Start) bool {
+func (a *accepter) enqueue(call *startCall, starts []execution.Start) error {
 	now := time.Now()
 	items := make([]pendingStart, len(starts))
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.closed {
-		return false
+	switch {
+	case a.closed:
+		return errStopping
+	case a.stuck == acceptWriters:
+		return errNoAnswer
 	}
 	for i := range starts {
 		p := &items[i]
@@ -151,7 +155,7 @@ func (a *accepter) enqueue(call *startCall, starts []execution.Start) bool {
 	}
 	a.queued += len(starts)
 	a.cond.Signal()
-	return true
+	return nil
 }
 
 // wake lets a writer look again because slots came free.
@@ -168,13 +172,35 @@ func (a *accepter) close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.closed = true
+	a.refuse(errStopping)
+	a.cond.Broadcast()
+}
+
+// refuse answers everything that is queued. It must be called with the lock held.
+func (a *accepter) refuse(err error) {
 	for _, q := range a.order {
 		for _, p := range q.items {
-			p.call.fail(errStopping)
+			p.call.fail(err)
 		}
+		a.e.slots.dequeue(q.tenant)
 	}
-	a.order = nil
-	a.cond.Broadcast()
+	clear(a.tenants)
+	a.order, a.queued = nil, 0
+}
+
+// pursue notes that a writer has begun to pursue a batch which failed. When all of them do, nobody is left to wait for.
+func (a *accepter) pursue() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stuck++; a.stuck == acceptWriters {
+		a.refuse(errNoAnswer)
+	}
+}
+
+func (a *accepter) pursued() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stuck--
 }
 
 // write settles one batch after the other until ctx ends.
@@ -290,8 +316,12 @@ func (a *accepter) settle(ctx context.Context, batch []*pendingStart) {
 			return
 		}
 		a.e.unavailable(ctx, "accept starts", err)
-		for _, p := range batch {
-			p.call.fail(err)
+		if try == 1 {
+			for _, p := range batch {
+				p.call.fail(err)
+			}
+			a.pursue()
+			defer a.pursued()
 		}
 		if t == nil || t.lost() || !sleep(ctx, backoff(try)) {
 			break

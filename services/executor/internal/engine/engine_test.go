@@ -192,12 +192,16 @@ type faulty struct {
 	claimLost  atomic.Int32
 	noHandBack atomic.Int32 // calls of HandBack that fail
 	away       atomic.Bool
+	noAccept   atomic.Bool
 	noRenew    atomic.Bool
 }
 
 var errGone = errors.New("connection lost")
 
 func (f *faulty) Accept(ctx context.Context, o execution.OwnerID, items []execution.Accept) ([]execution.Verdict, error) {
+	if f.noAccept.Load() {
+		return nil, errGone
+	}
 	v, err := f.Store.Accept(ctx, o, items)
 	if err == nil && f.acceptLost.Add(-1) >= 0 {
 		return nil, errGone
@@ -299,6 +303,42 @@ func TestEngine_DatabaseAway(t *testing.T) {
 	if got := w.calls[v.ID.String()+" test.one"]; got != 1 {
 		t.Errorf("step one: called %d times, want 1", got)
 	}
+}
+
+// While batches that failed are pursued, nobody waits behind them: callers are told at once, and served again as soon as that is possible.
+func TestEngine_RefusesStartsWhileTheDatabaseIsAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.define(1, step("one"))
+	f := &faulty{Store: w.store}
+	n := w.engine(f, 4)
+	w.awaitCount(`SELECT count(*) FROM owners`, 1)
+	f.noAccept.Store(true)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	var group sync.WaitGroup
+	for i := range 20 {
+		group.Go(func() {
+			for k := range 3 {
+				if _, err := n.Start(ctx, starts("acme", id, fmt.Sprintf("%d-%d", i, k))); err == nil || ctx.Err() != nil {
+					t.Errorf("start %d-%d: got %v, want an error within the time", i, k, err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	f.noAccept.Store(false)
+	for {
+		v, err := n.Start(ctx, starts("acme", id, "0-0"))
+		if err == nil {
+			w.await("acme", v[0].ID, run.Succeeded)
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+	w.awaitCount(`SELECT count(*) FROM live`, 0)
 }
 
 // An owner whose lease is refused gives everything up, begins anew, and its executions are taken up again.
