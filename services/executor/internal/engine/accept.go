@@ -335,13 +335,12 @@ func (a *accepter) settle(ctx context.Context, batch []*pendingStart) {
 }
 
 func (a *accepter) answer(t *tenure, batch []*pendingStart, items []execution.Accept, verdicts []execution.Verdict) {
-	now := time.Now()
 	overflow := false
 	for i, p := range batch {
 		started := verdicts[i].Outcome == execution.Started
 		switch {
 		case started && items[i].Owned:
-			a.e.launch(t, claimedAtAccept(&items[i], now))
+			a.e.launch(t, claimedAtAccept(&items[i]))
 		case p.accept.Owned:
 			a.e.slots.release(p.accept.Tenant)
 		case started:
@@ -355,11 +354,10 @@ func (a *accepter) answer(t *tenure, batch []*pendingStart, items []execution.Ac
 	}
 }
 
-func claimedAtAccept(a *execution.Accept, now time.Time) *execution.Claimed {
+func claimedAtAccept(a *execution.Accept) *execution.Claimed {
 	return &execution.Claimed{
 		ID: a.ID, Tenant: a.Tenant, WorkflowID: a.WorkflowID, Revision: a.Revision, Epoch: 1,
-		CauseKind: a.Cause.Kind, NominalTime: a.Cause.NominalTime, CreateTime: now,
-		Traceparent: a.Traceparent, Event: a.Event,
+		CauseKind: a.Cause.Kind, NominalTime: a.Cause.NominalTime, Traceparent: a.Traceparent, Event: a.Event,
 	}
 }
 

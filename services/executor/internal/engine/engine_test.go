@@ -65,6 +65,34 @@ func TestEngine_RetriesAndFails(t *testing.T) {
 	}
 }
 
+// All attempts of a step carry one idempotency key, so what they send must not depend on who took the run up, or from where.
+func TestEngine_AttemptsAreEqual(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	sent := make(chan string, 2)
+	w.do = func(_ context.Context, c action.Call) run.Outcome {
+		sent <- fmt.Sprint(c.Params["body"])
+		if c.Attempt < 2 {
+			return action.Retryable("TARGET_STATUS", "503")
+		}
+		return action.Succeeded(json.RawMessage(`{}`))
+	}
+	one := run.Step{
+		ID: "one", Retry: &run.RetryPolicy{MaxAttempts: 2, InitialInterval: 10 * time.Millisecond},
+		Action: &run.Action{Type: "test.one", Params: map[string]any{
+			"body": "${execution} ${schedule} ${string(execution.create_time)} ${string(schedule.nominal_time)} ${event}",
+		}},
+	}
+	n := w.engine(w.store, 4)
+	w.await("acme", n.start(starts("acme", w.define(2), "the lease is there"))[0].ID, run.Succeeded)
+	all := starts("acme", w.define(1, one), "a")
+	all[0].Cause = execution.ScheduleCause(time.Date(2026, 11, 23, 12, 0, 0, 0, time.FixedZone("", 3600)))
+	w.await("acme", n.start(all)[0].ID, run.Succeeded)
+	if first, second := <-sent, <-sent; first != second {
+		t.Errorf("attempts:\n%s\n%s", first, second)
+	}
+}
+
 func TestEngine_FailsByReason(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

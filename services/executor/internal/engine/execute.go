@@ -56,7 +56,7 @@ func (x *executing) run() {
 	}
 	r := run.New(revision.Program, run.Input{
 		Tenant: x.c.Tenant, ExecutionID: x.c.ID.String(), WorkflowID: x.c.WorkflowID.String(), Title: revision.Title,
-		Revision: x.c.Revision, Event: x.c.Event, NominalTime: x.c.NominalTime, CreateTime: x.c.CreateTime,
+		Revision: x.c.Revision, Event: x.c.Event, NominalTime: x.c.NominalTime, CreateTime: x.c.ID.Time(),
 	}, x.c.Journal)
 	x.steps(ctx, r)
 }

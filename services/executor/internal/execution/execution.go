@@ -47,6 +47,14 @@ func FloorID(t time.Time) ID {
 	return id
 }
 
+// Time returns when the execution was accepted, by the clock of the process that accepted it. It is the same for whoever asks.
+func (id ID) Time() time.Time {
+	var ms [8]byte
+	copy(ms[2:], id[:6])
+	fraction := int64(binary.BigEndian.Uint16(id[6:8])&0x0fff) * int64(time.Millisecond) / 4096
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(ms[:]))).Add(time.Duration(fraction)).UTC()
+}
+
 func putTime(id *ID, now time.Time) {
 	var ms [8]byte
 	binary.BigEndian.PutUint64(ms[:], uint64(max(now.UnixMilli(), 0)))

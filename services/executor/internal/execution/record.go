@@ -18,7 +18,6 @@ type Claimed struct {
 	WakeTime    time.Time
 	CauseKind   CauseKind
 	NominalTime time.Time
-	CreateTime  time.Time
 	Traceparent string
 	Event       []byte
 	// Journal holds the results recorded so far in the order they began.

@@ -51,7 +51,7 @@ WITH RECURSIVE tenant (tenant) AS (
 	RETURNING l.tenant, l.id, l.workflow_id, l.revision, l.epoch, l.seq, l.wake_at
 )
 SELECT c.tenant, c.id, c.workflow_id, c.revision, c.epoch, c.seq, c.wake_at,
-	e.cause_kind, e.nominal_time, e.create_time, e.traceparent, e.event
+	e.cause_kind, e.nominal_time, e.traceparent, e.event
 FROM claimed c JOIN executions e ON e.tenant = c.tenant AND e.id = c.id`
 
 // journalSQL reads what the claimed executions recorded before.
@@ -134,7 +134,7 @@ func scanClaimed(row pgx.CollectableRow) (execution.Claimed, error) {
 	var c execution.Claimed
 	var nominal *time.Time
 	err := row.Scan(&c.Tenant, (*[16]byte)(&c.ID), (*[16]byte)(&c.WorkflowID), &c.Revision, &c.Epoch, &c.Seq, &c.WakeTime,
-		&c.CauseKind, &nominal, &c.CreateTime, &c.Traceparent, &c.Event)
+		&c.CauseKind, &nominal, &c.Traceparent, &c.Event)
 	if nominal != nil {
 		c.NominalTime = *nominal
 	}

@@ -8,7 +8,7 @@ import (
 	"workflow.uniconnect/pkg/expr"
 )
 
-// scope is what expressions of one run see. Outputs and variables pass through their stored JSON, so that a resumed run sees what an
+// scope is what expressions of one run see. Times are in UTC wherever the process runs. Outputs and variables pass through their stored JSON, so that a resumed run sees what an
 // uninterrupted one saw.
 type scope struct {
 	in    Input
@@ -40,16 +40,16 @@ func (s *scope) Resolve(name string) (any, bool) {
 	case "vars":
 		return s.vars, true
 	case "now":
-		return s.now, true
+		return s.now.UTC(), true
 	case "workflow":
 		return map[string]any{"id": s.in.WorkflowID, "title": s.in.Title, "revision": int64(s.in.Revision)}, true
 	case "execution":
-		return map[string]any{"id": s.in.ExecutionID, "create_time": s.in.CreateTime}, true
+		return map[string]any{"id": s.in.ExecutionID, "create_time": s.in.CreateTime.UTC()}, true
 	case "schedule":
 		if s.in.NominalTime.IsZero() {
 			return map[string]any{}, true
 		}
-		return map[string]any{"nominal_time": s.in.NominalTime}, true
+		return map[string]any{"nominal_time": s.in.NominalTime.UTC()}, true
 	default:
 		return nil, false
 	}
