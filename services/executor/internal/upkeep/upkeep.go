@@ -20,10 +20,10 @@ type Store interface {
 const (
 	interval    = time.Minute
 	expireBatch = 2000
-	// expireRounds bounds one turn, so that a great many expired keys do not keep the database busy with nothing else.
-	expireRounds = 50
-	hourly       = 60 // turns
-	turnTimeout  = 30 * time.Second
+	// expireTime bounds one turn, so that the database gets some rest. Removing is faster than accepting, so half of the time is enough.
+	expireTime  = interval / 2
+	hourly      = 60 // turns
+	turnTimeout = 30 * time.Second
 )
 
 // Loop is the upkeep of one process.
@@ -58,9 +58,9 @@ func (l *Loop) Run(ctx context.Context) error {
 
 // expire removes start keys, as many as a turn may.
 func (l *Loop) expire(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
+	ctx, cancel := context.WithTimeout(ctx, expireTime+turnTimeout)
 	defer cancel()
-	for range expireRounds {
+	for begin := time.Now(); time.Since(begin) < expireTime; {
 		if n, err := l.store.ExpireStarts(ctx, expireBatch); err != nil || n < expireBatch {
 			return err
 		}
