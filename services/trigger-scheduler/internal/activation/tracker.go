@@ -305,7 +305,7 @@ func (t *Tracker) awaitWork(ctx context.Context, failed int) bool {
 	var again <-chan time.Time
 	if failed > 0 {
 		d := min(t.timing.attempts.first<<min(failed, 10), t.timing.attempts.most)
-		timer := time.NewTimer(d/2 + rand.N(d/2+1)) //nolint:gosec // jitter, no secret
+		timer := time.NewTimer(d/2 + rand.N(d/2+1))
 		defer timer.Stop()
 		again = timer.C
 	}

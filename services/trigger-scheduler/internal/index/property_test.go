@@ -105,7 +105,7 @@ func TestIndex_Match_is_evaluation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 30 {
+	for range 12 {
 		x := newIndex(t)
 		defs := make([]Definition, 60)
 		plain := make([]*predicate.Predicate, len(defs))

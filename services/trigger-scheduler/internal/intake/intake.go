@@ -62,8 +62,6 @@ type Tally struct {
 	NoMatch, UnknownType int
 	Letters              map[fault.Reason]int
 	Outcomes             map[start.Outcome]int
-	// Refusals counts refused starts by reason.
-	Refusals map[fault.Reason]int
 }
 
 // Options holds what an Intake works with. All are required.
@@ -208,9 +206,6 @@ func (b *batch) start(ctx context.Context) error {
 	for k := range answers {
 		a, i := &answers[k], b.owner[k]
 		b.tally.Outcomes[a.Outcome]++
-		if a.Outcome == start.Refused {
-			b.tally.refused(a.Reason)
-		}
 		if a.final() {
 			b.open[i]--
 		}
@@ -221,13 +216,6 @@ func (b *batch) start(ctx context.Context) error {
 	return err
 }
 
-func (t *Tally) refused(reason fault.Reason) {
-	if t.Refusals == nil {
-		t.Refusals = make(map[fault.Reason]int)
-	}
-	t.Refusals[reason]++
-}
-
 // answer is a result, or the problem for which the event behind the start is set aside.
 type answer struct {
 	start.Result
@@ -235,7 +223,7 @@ type answer struct {
 }
 
 // final reports whether sending the start again could change nothing.
-func (a *answer) final() bool { return a.Outcome != "" && !(a.Outcome == start.Refused && a.Retryable) }
+func (a *answer) final() bool { return a.Outcome != "" && (a.Outcome != start.Refused || !a.Retryable) }
 
 // setsAside returns the problem for which the event must become a dead letter, or nil.
 func (a *answer) setsAside(workflow start.WorkflowID) *event.Problem {
