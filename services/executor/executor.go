@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/grpc"
 
 	"workflow.uniconnect/pkg/access"
@@ -38,8 +39,10 @@ import (
 const Name = "executor"
 
 const (
-	module   = "workflow"
-	maxConns = 16
+	module = "workflow"
+	// What users read goes over connections of its own: however many wait there, the engine renews its lease and records.
+	engineConns = 12
+	readConns   = 4
 	// maxRecvSize takes a full batch of StartExecutions.
 	maxRecvSize      = 32 << 20
 	statementTimeout = 20 * time.Second
@@ -79,7 +82,13 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 }
 
 func (s *Service) build(ctx context.Context) error {
-	pool, err := s.openPool(ctx)
+	tel := s.cfg.Telemetry
+	pool, err := s.openPool(ctx, Name, engineConns, tel.MeterProvider)
+	if err != nil {
+		return err
+	}
+	s.cfg.Readiness.Add(Name+": postgres", func(ctx context.Context) error { return pgpool.Ready(ctx, pool) })
+	readPool, err := s.openPool(ctx, Name+" reads", readConns, nil)
 	if err != nil {
 		return err
 	}
@@ -97,7 +106,6 @@ func (s *Service) build(ctx context.Context) error {
 		return err
 	}
 	revisions := remote.NewRevisions(catalog, compiler)
-	tel := s.cfg.Telemetry
 	s.engine, err = engine.New(engine.Config{
 		Store: store, Actions: actions, Revisions: revisions, Slots: s.cfg.Settings.ExecutorSlots, Logger: tel.Logger,
 		Tracer: tel.TracerProvider.Tracer(Name), Propagator: tel.Propagator, Meter: tel.MeterProvider.Meter(Name),
@@ -118,25 +126,25 @@ func (s *Service) build(ctx context.Context) error {
 		return err
 	}
 	s.stack.Push("grpc server", func(context.Context) error { return s.server.Close() })
-	workflowv1.RegisterExecutorServiceServer(s.server, grpcapi.NewExecutions(s.engine, store, revisions))
+	workflowv1.RegisterExecutorServiceServer(s.server, grpcapi.NewExecutions(s.engine, postgres.New(readPool), revisions))
 	peerv1.RegisterStartServiceServer(s.server, grpcapi.NewStarts(s.engine, compiler, store))
 	return nil
 }
 
-func (s *Service) openPool(ctx context.Context) (*pgxpool.Pool, error) {
+// openPool connects to the database under a name that shows there. The metrics of pools do not tell them apart, so only one has a meter.
+func (s *Service) openPool(ctx context.Context, name string, conns int32, meter metric.MeterProvider) (*pgxpool.Pool, error) {
 	pool, err := pgpool.Open(ctx, pgpool.Options{
-		URL: s.cfg.Settings.DatabaseURL.Reveal(), Schema: postgres.Schema, Name: Name, MaxConns: maxConns,
+		URL: s.cfg.Settings.DatabaseURL.Reveal(), Schema: postgres.Schema, Name: name, MaxConns: conns,
 		StatementTimeout: statementTimeout, LockTimeout: lockTimeout,
-		TracerProvider: s.cfg.Telemetry.TracerProvider, MeterProvider: s.cfg.Telemetry.MeterProvider,
+		TracerProvider: s.cfg.Telemetry.TracerProvider, MeterProvider: meter,
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.stack.Push("database pool", func(context.Context) error {
+	s.stack.Push("database pool of "+name, func(context.Context) error {
 		pool.Close()
 		return nil
 	})
-	s.cfg.Readiness.Add(Name+": postgres", func(ctx context.Context) error { return pgpool.Ready(ctx, pool) })
 	return pool, nil
 }
 

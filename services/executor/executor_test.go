@@ -2,14 +2,17 @@ package executor_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -70,6 +73,7 @@ type world struct {
 	user   *grpc.ClientConn // as a user of acme
 	peer   *grpc.ClientConn // as a service
 	bodies chan string
+	url    string // of the database
 	stop   func() error
 }
 
@@ -109,7 +113,8 @@ func newWorld(t *testing.T) *world {
 	}
 	settings.CatalogAddr = catalogListener.Addr().String()
 	settings.AllowTargets = []string{target.Listener.Addr().String()}
-	settings.DatabaseURL = config.Secret(pgtest.New(t, nil))
+	w.url = pgtest.New(t, nil)
+	settings.DatabaseURL = config.Secret(w.url)
 	if err := executor.Migrate(t.Context(), settings); err != nil {
 		t.Fatal(err)
 	}
@@ -226,6 +231,72 @@ func TestService_StartsAndShows(t *testing.T) {
 	if err != nil || len(list.GetExecutions()) != 2 || list.GetExecutions()[0].GetId() != run.GetExecution().GetId() {
 		t.Errorf("list: got %v, %v; want the two, newest first", list, err)
 	}
+}
+
+// However many calls wait for what the database shows, the lease is renewed: else readers would end executions.
+func TestService_ReadersLeaveTheLeaseAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pool := pgtest.Open(t, w.url, executor.Name)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	renewedAfter := func(then time.Time) bool {
+		var now time.Time
+		err := pool.QueryRow(ctx, `SELECT max(lease_until) FROM owners HAVING max(lease_until) IS NOT NULL`).Scan(&now)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			t.Fatal(err)
+		}
+		return now.After(then)
+	}
+	await := func(what string, holds func() bool) {
+		t.Helper()
+		ticker := time.NewTicker(20 * time.Millisecond)
+		defer ticker.Stop()
+		for !holds() {
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+				t.Fatalf("%s: not in time", what)
+			}
+		}
+	}
+	await("lease", func() bool { return renewedAfter(time.Time{}) })
+	tx, err := pool.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(ctx, `LOCK TABLE executions IN ACCESS EXCLUSIVE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for range 60 {
+		group.Go(func() {
+			_, _ = workflowv1.NewExecutorServiceClient(w.user).GetExecution(ctx, &workflowv1.GetExecutionRequest{Id: workflowID})
+		})
+	}
+	await("readers", func() bool {
+		var n int
+		if err := pool.QueryRow(ctx, `SELECT count(*) FROM pg_locks WHERE NOT granted`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n >= 4
+	})
+	var until, now time.Time
+	if err := pool.QueryRow(ctx, `SELECT max(lease_until), now() FROM owners`).Scan(&until, &now); err != nil {
+		t.Fatal(err)
+	}
+	await("renewal", func() bool { return renewedAfter(until) })
+	if err := pool.QueryRow(ctx, `SELECT now()`).Scan(&now); err != nil {
+		t.Fatal(err)
+	}
+	if now.After(until) {
+		t.Errorf("the lease until %v was renewed or replaced only at %v", until, now)
+	}
+	if err := tx.Rollback(ctx); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	group.Wait()
 }
 
 func TestService_Refuses(t *testing.T) {
