@@ -194,10 +194,7 @@ func (r *Run) call(ctx context.Context, n *node, attempt int, now time.Time) (Co
 
 // pass goes past a step whose result is final, into the steps that follow from it.
 func (r *Run) pass(n *node, result Result) {
-	if err := r.scope.keep(result); err != nil {
-		r.end(Failed, &Error{Reason: reasonExpression, Message: err.Error(), StepID: n.step.ID})
-		return
-	}
+	r.scope.keep(result)
 	switch result.State {
 	case StepFailed:
 		switch n.step.OnError.Action {

@@ -14,12 +14,13 @@ type scope struct {
 	in    Input
 	now   time.Time
 	event any // decoded when first asked for
-	steps map[string]any
+	kept  []Result
+	steps map[string]any // of kept results, what was asked for
 	vars  map[string]any
 }
 
 func newScope(in Input) *scope {
-	return &scope{in: in, steps: map[string]any{}, vars: map[string]any{}}
+	return &scope{in: in, vars: map[string]any{}}
 }
 
 // Resolve implements expr.Scope.
@@ -36,7 +37,7 @@ func (s *scope) Resolve(name string) (any, bool) {
 		}
 		return s.event, true
 	case "steps":
-		return s.steps, true
+		return s.outputs(), true
 	case "vars":
 		return s.vars, true
 	case "now":
@@ -55,21 +56,27 @@ func (s *scope) Resolve(name string) (any, bool) {
 	}
 }
 
-// keep makes the final result of a step visible to expressions.
-func (s *scope) keep(r Result) error {
-	entry := map[string]any{"state": stateName(r.State), "output": nil}
-	if len(r.Output) > 0 {
-		v, err := expr.Decode(r.Output)
-		if err != nil {
-			return fmt.Errorf("output of %s: %w", r.Path, err)
+// keep makes the final result of a step visible to expressions. Most outputs are never looked at, so they are decoded when the first
+// expression does.
+func (s *scope) keep(r Result) { s.kept = append(s.kept, r) }
+
+func (s *scope) outputs() map[string]any {
+	if s.steps == nil {
+		s.steps = make(map[string]any, len(s.kept))
+	}
+	for _, r := range s.kept {
+		entry := map[string]any{"state": stateName(r.State), "output": nil}
+		// What cannot be decoded is a damaged row; as with the event, expressions over it fail and say so.
+		if v, err := expr.Decode(r.Output); err == nil {
+			entry["output"] = v
 		}
-		entry["output"] = v
+		if r.Err != nil {
+			entry["error"] = map[string]any{"reason": string(r.Err.Reason), "message": r.Err.Message}
+		}
+		s.steps[r.StepID] = entry
 	}
-	if r.Err != nil {
-		entry["error"] = map[string]any{"reason": string(r.Err.Reason), "message": r.Err.Message}
-	}
-	s.steps[r.StepID] = entry
-	return nil
+	s.kept = s.kept[:0]
+	return s.steps
 }
 
 // set takes the variables of a Set step's output.
