@@ -73,7 +73,7 @@ const (
 	// skew is how much later than an answer was sent the call of a killed process may be noted.
 	skew = 50 * time.Millisecond
 	// firstBreath is how long after it goes on a stopped process may still complete the call that was under way.
-	firstBreath = 2 * time.Second
+	firstBreath = time.Second
 )
 
 type stepOf struct{ execution, step string }
@@ -213,10 +213,16 @@ func (c *checker) checkCall(at stepOf, i int, result Result) {
 	if i == 0 {
 		return
 	}
+	before := c.calls[at][i-1]
+	if !c.faultBetween(before.Came, call.Came) && (c.underWayAtStop(at, call) || c.underWayAtStop(at, before)) {
+		// The one that was stopped and its successor, side by side.
+		c.verdict.Late++
+		return
+	}
 	c.verdict.Repeated++
-	if !c.faultBetween(c.calls[at][i-1].Came, call.Came) {
+	if !c.faultBetween(before.Came, call.Came) {
 		c.violation("repeated: step %s of execution %s was called twice though no executor was killed or stopped in between (calls %d and %d, %v apart, the second %s)",
-			at.step, at.execution, c.calls[at][i-1].Number, call.Number, call.Came.Sub(c.calls[at][i-1].Came), c.nearest(call.Came))
+			at.step, at.execution, before.Number, call.Number, call.Came.Sub(before.Came), c.nearest(call.Came))
 	}
 }
 

@@ -74,6 +74,17 @@ func TestCheck_finds(t *testing.T) {
 	}
 }
 
+// The same while its successor is at that very step.
+func TestCheck_allowsCallBesideSuccessor(t *testing.T) {
+	a := good()
+	a.Faults = append(a.Faults, Fault{At: at(1.5), Until: at(1.95)})
+	a.Calls = append(a.Calls, Call{6, "e1", "x1", "two", "x1:two", at(1.96)})
+	got := Check(a)
+	if len(got.Violations) > 0 || got.Late != 1 {
+		t.Errorf("got %+v, want no violation and one late call", got)
+	}
+}
+
 // A call that was on its way to the wire when its executor was stopped comes when it goes on. That much cannot be held back.
 func TestCheck_allowsCallUnderWayAtStop(t *testing.T) {
 	a := good()
