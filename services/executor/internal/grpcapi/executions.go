@@ -25,7 +25,7 @@ type Engine interface {
 // Reader reads executions of one tenant.
 type Reader interface {
 	Get(ctx context.Context, tenant string, id execution.ID) (execution.View, bool, error)
-	List(ctx context.Context, tenant string, workflow execution.WorkflowID, below execution.ID, limit int) ([]execution.View, error)
+	List(ctx context.Context, tenant string, workflow execution.WorkflowID, below execution.ID, limit int) ([]execution.View, bool, error)
 }
 
 // Workflows knows the workflows as they are now.
@@ -223,14 +223,13 @@ func (s *Executions) ListExecutions(ctx context.Context, req *workflowv1.ListExe
 	if size == 0 {
 		size = defaultPage
 	}
-	views, err := s.reader.List(ctx, principal.Tenant, workflow, below, size+1)
+	views, more, err := s.reader.List(ctx, principal.Tenant, workflow, below, size)
 	if err != nil {
 		return nil, err
 	}
 	resp := &workflowv1.ListExecutionsResponse{}
-	if len(views) > size {
-		views = views[:size]
-		resp.NextPageToken = list.token(views[size-1].ID)
+	if more {
+		resp.NextPageToken = list.token(views[len(views)-1].ID)
 	}
 	for i := range views {
 		resp.Executions = append(resp.Executions, executionMessage(&views[i]))

@@ -49,9 +49,9 @@ func (b *backend) Get(_ context.Context, tenant string, _ execution.ID) (executi
 	return b.views[0], true, nil
 }
 
-func (b *backend) List(_ context.Context, tenant string, _ execution.WorkflowID, below execution.ID, limit int) ([]execution.View, error) {
+func (b *backend) List(_ context.Context, tenant string, _ execution.WorkflowID, below execution.ID, limit int) ([]execution.View, bool, error) {
 	b.tenant, b.below = tenant, below
-	return b.views[:min(limit, len(b.views))], nil
+	return b.views[:min(limit, len(b.views))], limit < len(b.views), nil
 }
 
 func (b *backend) Current(context.Context, string, execution.WorkflowID) (*workflowv1.Workflow, error) {

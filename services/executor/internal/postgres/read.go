@@ -19,9 +19,9 @@ const viewColumns = `e.id, e.workflow_id, e.revision,
 	CASE WHEN l.owner IS NOT NULL THEN 2 ELSE e.state END,
 	CASE WHEN l.id IS NULL THEN e.attempt WHEN l.owner IS NULL THEN l.epoch - 1 ELSE l.epoch END,
 	e.cause_kind, e.cause_id, e.cause_type, e.cause_source, e.nominal_time,
-	e.create_time, e.start_time, e.end_time, CASE WHEN l.owner IS NULL THEN e.wake_time END, e.error, e.event`
+	e.create_time, e.start_time, e.end_time, CASE WHEN l.owner IS NULL THEN e.wake_time END, e.error`
 
-const getSQL = `SELECT ` + viewColumns + `
+const getSQL = `SELECT ` + viewColumns + `, e.event
 FROM executions e LEFT JOIN live l ON l.tenant = e.tenant AND l.id = e.id
 WHERE e.tenant = $1 AND e.id = $2`
 
@@ -29,15 +29,22 @@ const stepsSQL = `
 SELECT s.path, s.step_id, s.attempt, s.state, s.start_time, s.end_time, s.wake_time, s.output, s.error
 FROM step_results s WHERE s.tenant = $1 AND s.execution_id = $2 ORDER BY s.ord`
 
-const listSQL = `SELECT ` + viewColumns + `
+// maxPageBytes is how many bytes of events a page holds before its last row.
+const maxPageBytes = 1 << 20
+
+// pageColumns leaves the event out of the rows that a page has no room for; their length is known without reading them.
+const pageColumns = viewColumns + `,
+	CASE WHEN sum(octet_length(e.event)) OVER (ORDER BY e.id DESC) - octet_length(e.event) < $4 THEN e.event END`
+
+const listSQL = `SELECT ` + pageColumns + `
 FROM (
 	SELECT * FROM executions WHERE tenant = $1 AND id < $2 ORDER BY id DESC LIMIT $3
 ) e LEFT JOIN live l ON l.tenant = e.tenant AND l.id = e.id
 ORDER BY e.id DESC`
 
-const listOfWorkflowSQL = `SELECT ` + viewColumns + `
+const listOfWorkflowSQL = `SELECT ` + pageColumns + `
 FROM (
-	SELECT * FROM executions WHERE tenant = $1 AND workflow_id = $4 AND id < $2 ORDER BY id DESC LIMIT $3
+	SELECT * FROM executions WHERE tenant = $1 AND workflow_id = $5 AND id < $2 ORDER BY id DESC LIMIT $3
 ) e LEFT JOIN live l ON l.tenant = e.tenant AND l.id = e.id
 ORDER BY e.id DESC`
 
@@ -64,21 +71,27 @@ func (s *Store) Get(ctx context.Context, tenant string, id execution.ID) (execut
 	return view, true, nil
 }
 
-// List returns up to limit executions of the tenant below an id, newest first, without their steps. The zero workflow means all.
-func (s *Store) List(ctx context.Context, tenant string, workflow execution.WorkflowID, below execution.ID, limit int) ([]execution.View, error) {
-	sql, args := listSQL, []any{tenant, [16]byte(below), limit}
+// List returns a page of up to limit executions of the tenant below an id, newest first, without their steps, and whether there are more.
+// A page of large events is shorter. The zero workflow means all.
+func (s *Store) List(ctx context.Context, tenant string, workflow execution.WorkflowID, below execution.ID, limit int) ([]execution.View, bool, error) {
+	sql, args := listSQL, []any{tenant, [16]byte(below), limit + 1, maxPageBytes}
 	if workflow != (execution.WorkflowID{}) {
 		sql, args = listOfWorkflowSQL, append(args, [16]byte(workflow))
 	}
 	rows, err := s.pool.Query(ctx, sql, args...)
 	if err != nil {
-		return nil, postgres.Classify(fmt.Errorf("list executions: %w", err))
+		return nil, false, postgres.Classify(fmt.Errorf("list executions: %w", err))
 	}
 	views, err := pgx.CollectRows(rows, scanView)
 	if err != nil {
-		return nil, postgres.Classify(fmt.Errorf("list executions: %w", err))
+		return nil, false, postgres.Classify(fmt.Errorf("list executions: %w", err))
 	}
-	return views, nil
+	for i := range views {
+		if i == limit || views[i].Event == nil {
+			return views[:i], true, nil
+		}
+	}
+	return views, false, nil
 }
 
 func scanView(row pgx.CollectableRow) (execution.View, error) {
