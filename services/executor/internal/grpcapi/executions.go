@@ -65,9 +65,9 @@ func NewExecutions(engine Engine, reader Reader, workflows Workflows) *Execution
 
 // RunWorkflow starts a workflow by hand.
 func (s *Executions) RunWorkflow(ctx context.Context, req *workflowv1.RunWorkflowRequest) (*workflowv1.RunWorkflowResponse, error) {
-	principal, ok := auth.FromContext(ctx)
-	if !ok || principal.Tenant == "" {
-		return nil, errNoPrincipal
+	principal, err := principalOf(ctx)
+	if err != nil {
+		return nil, err
 	}
 	id, ok := execution.ParseWorkflowID(req.GetWorkflowId())
 	if !ok {
@@ -110,6 +110,15 @@ func (s *Executions) RunWorkflow(ctx context.Context, req *workflowv1.RunWorkflo
 			With("execution_id", out.GetId())
 	}
 	return &workflowv1.RunWorkflowResponse{Execution: out}, nil
+}
+
+// principalOf returns who calls, and thereby the tenant that everything is about.
+func principalOf(ctx context.Context) (auth.Principal, error) {
+	p, ok := auth.FromContext(ctx)
+	if !ok || p.Tenant == "" {
+		return auth.Principal{}, errNoPrincipal
+	}
+	return p, nil
 }
 
 func requestIDOf(ctx context.Context, req *workflowv1.RunWorkflowRequest) (string, error) {
@@ -184,9 +193,9 @@ func sameInput(out *workflowv1.Execution, req *workflowv1.RunWorkflowRequest) bo
 
 // GetExecution returns one run with its steps.
 func (s *Executions) GetExecution(ctx context.Context, req *workflowv1.GetExecutionRequest) (*workflowv1.GetExecutionResponse, error) {
-	principal, ok := auth.FromContext(ctx)
-	if !ok || principal.Tenant == "" {
-		return nil, errNoPrincipal
+	principal, err := principalOf(ctx)
+	if err != nil {
+		return nil, err
 	}
 	id, ok := execution.ParseID(req.GetId())
 	if !ok {
@@ -204,12 +213,13 @@ func (s *Executions) GetExecution(ctx context.Context, req *workflowv1.GetExecut
 
 // ListExecutions returns a page of runs, newest first.
 func (s *Executions) ListExecutions(ctx context.Context, req *workflowv1.ListExecutionsRequest) (*workflowv1.ListExecutionsResponse, error) {
-	principal, ok := auth.FromContext(ctx)
-	if !ok || principal.Tenant == "" {
-		return nil, errNoPrincipal
+	principal, err := principalOf(ctx)
+	if err != nil {
+		return nil, err
 	}
 	var workflow execution.WorkflowID
 	if req.GetWorkflowId() != "" {
+		var ok bool
 		if workflow, ok = execution.ParseWorkflowID(req.GetWorkflowId()); !ok {
 			return nil, errNoWorkflow
 		}

@@ -12,17 +12,20 @@ import (
 	"workflow.uniconnect/services/executor/internal/run"
 )
 
-// claimSQL takes due rows: waits that are over, retries, overflow, and what dead owners left. It walks the tenants that have rows without
-// an owner by jumps through the index, gives each tenant with due rows the same share of the free slots, less where the tenant is
-// near its limit, and takes each tenant's oldest rows. When there are fewer slots than tenants, those that hold least come first, of them
-// those that have waited longest. Rows that another process is claiming are passed over.
-const claimSQL = `
+// tenantsSQL begins a statement with the tenants that have rows without an owner, found by jumps through the index; the last is NULL.
+const tenantsSQL = `
 WITH RECURSIVE tenant (tenant) AS (
 	(SELECT l.tenant FROM live l WHERE l.owner IS NULL ORDER BY l.tenant LIMIT 1)
 	UNION ALL
 	SELECT (SELECT l.tenant FROM live l WHERE l.owner IS NULL AND l.tenant > t.tenant ORDER BY l.tenant LIMIT 1)
 	FROM tenant t WHERE t.tenant IS NOT NULL
-), hungry AS MATERIALIZED (
+)`
+
+// claimSQL takes due rows: waits that are over, retries, overflow, and what dead owners left. It gives each tenant with due rows the
+// same share of the free slots, less where the tenant is near its limit, and takes each tenant's oldest rows. When there are fewer slots
+// than tenants, those that hold least come first, of them those that have waited longest. Rows that another process is claiming are
+// passed over.
+const claimSQL = tenantsSQL + `, hungry AS MATERIALIZED (
 	SELECT t.tenant, coalesce(b.used, 0) AS used, o.wake_at
 	FROM tenant t
 	CROSS JOIN LATERAL (
@@ -62,13 +65,7 @@ JOIN step_results s ON s.tenant = i.tenant AND s.execution_id = i.id
 ORDER BY i.ord, s.ord`
 
 // nextWakeSQL is the time until the nearest row becomes claimable; one look into the index for each tenant.
-const nextWakeSQL = `
-WITH RECURSIVE tenant (tenant) AS (
-	(SELECT l.tenant FROM live l WHERE l.owner IS NULL ORDER BY l.tenant LIMIT 1)
-	UNION ALL
-	SELECT (SELECT l.tenant FROM live l WHERE l.owner IS NULL AND l.tenant > t.tenant ORDER BY l.tenant LIMIT 1)
-	FROM tenant t WHERE t.tenant IS NOT NULL
-)
+const nextWakeSQL = tenantsSQL + `
 SELECT extract(epoch FROM min(n.wake_at) - now())::float8
 FROM tenant t CROSS JOIN LATERAL (
 	SELECT l.wake_at FROM live l WHERE l.owner IS NULL AND l.tenant = t.tenant ORDER BY l.wake_at LIMIT 1
