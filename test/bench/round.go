@@ -159,7 +159,7 @@ func ours(m *meter, js jetstream.JetStream, db *pgx.Conn, workflow string) *side
 				if err != nil {
 					return err
 				}
-				if _, err := js.PublishMsgAsync(msg); err != nil {
+				if _, err := js.PublishMsgAsync(msg, jetstream.WithStallWait(roundTimeout)); err != nil {
 					return err
 				}
 			}
