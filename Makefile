@@ -40,11 +40,11 @@ pg:
 
 .PHONY: test
 test: pg ## Every test, against real PostgreSQL and real NATS
-	go run ./pkg/pgtest/withpg go test -p $(TEST_PARALLEL) -timeout 20m work
+	go run ./pkg/pgtest/withpg go test -count=1 -p $(TEST_PARALLEL) -timeout 20m work
 
 .PHONY: check
 check: gen-check fmt-check lint pg ## What a change must pass: generated code, format, lint, tests with the race detector
-	go run ./pkg/pgtest/withpg go test -race -p $(TEST_PARALLEL) -timeout 30m work
+	go run ./pkg/pgtest/withpg go test -race -count=1 -p $(TEST_PARALLEL) -timeout 30m work
 
 .PHONY: bench
 bench: build ## The benchmarks; prints the table of figures beside the reference loop

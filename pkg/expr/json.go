@@ -3,62 +3,96 @@ package expr
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Decode turns JSON text into the data that expressions see. A number written without fraction and exponent that fits is an int64, any
-// other a float64.
+// other a float64. Of a repeated name the last one counts, as everywhere in Go.
 func Decode(raw []byte) (any, error) {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	var v any
-	if err := d.Decode(&v); err != nil {
+	d := jsontext.NewDecoder(bytes.NewBuffer(raw), jsontext.AllowDuplicateNames(true))
+	v, err := decodeValue(d)
+	if err != nil {
 		return nil, fmt.Errorf("decode JSON: %w", err)
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, fmt.Errorf("decode JSON: data after the value")
-	}
-	return normalize(v)
-}
-
-func normalize(v any) (any, error) {
-	var err error
-	switch x := v.(type) {
-	case json.Number:
-		if !strings.ContainsAny(string(x), ".eE") {
-			if i, err := x.Int64(); err == nil {
-				return i, nil
-			}
-		}
-		f, err := x.Float64()
-		if err != nil {
-			return nil, fmt.Errorf("decode JSON: number %s: %w", x, err)
-		}
-		return f, nil
-	case map[string]any:
-		for k := range x {
-			if x[k], err = normalize(x[k]); err != nil {
-				return nil, err
-			}
-		}
-	case []any:
-		for i := range x {
-			if x[i], err = normalize(x[i]); err != nil {
-				return nil, err
-			}
-		}
+	if _, err := d.ReadToken(); err != io.EOF {
+		return nil, errors.New("decode JSON: data after the value")
 	}
 	return v, nil
+}
+
+func decodeValue(d *jsontext.Decoder) (any, error) {
+	token, err := d.ReadToken()
+	if err != nil {
+		return nil, err
+	}
+	switch token.Kind() {
+	case 'n':
+		return nil, nil
+	case 't', 'f':
+		return token.Bool(), nil
+	case '"':
+		return token.String(), nil
+	case '0':
+		return decodeNumber(token.String())
+	case '{':
+		return decodeObject(d)
+	default: // '[', since the decoder lets nothing else begin a value
+		return decodeArray(d)
+	}
+}
+
+func decodeObject(d *jsontext.Decoder) (any, error) {
+	object := make(map[string]any)
+	for d.PeekKind() != '}' {
+		name, err := d.ReadToken()
+		if err != nil {
+			return nil, err
+		}
+		key := name.String() // the token is valid until the next is read
+		if object[key], err = decodeValue(d); err != nil {
+			return nil, err
+		}
+	}
+	_, err := d.ReadToken()
+	return object, err
+}
+
+func decodeArray(d *jsontext.Decoder) (any, error) {
+	array := []any{}
+	for d.PeekKind() != ']' {
+		v, err := decodeValue(d)
+		if err != nil {
+			return nil, err
+		}
+		array = append(array, v)
+	}
+	_, err := d.ReadToken()
+	return array, err
+}
+
+func decodeNumber(text string) (any, error) {
+	if !strings.ContainsAny(text, ".eE") {
+		if i, err := strconv.ParseInt(text, 10, 64); err == nil {
+			return i, nil
+		}
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return nil, fmt.Errorf("number %s: %w", text, err)
+	}
+	return f, nil
 }
 
 // FromFloats turns data whose numbers are all float64, as google.protobuf.Struct yields it, into the form of Decode: a float64 without a

@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"io/fs"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -113,17 +114,17 @@ const versionSQL = `SELECT COALESCE(max(version_id), 0) FROM goose_db_version WH
 // UpToDate reports an error when the schema of the pool lacks a migration of fsys: a program must not serve on a schema that it does not
 // know. A newer schema is fine, since migrations only add.
 func UpToDate(ctx context.Context, pool *pgxpool.Pool, fsys fs.FS) error {
-	names, err := fs.Glob(fsys, "*.sql")
+	var newest int64
+	err := fs.WalkDir(fsys, ".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".sql") {
+			return err
+		}
+		version, err := goose.NumericComponent(path)
+		newest = max(newest, version)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("list migrations: %w", err)
-	}
-	var newest int64
-	for _, name := range names {
-		version, err := goose.NumericComponent(name)
-		if err != nil {
-			return fmt.Errorf("list migrations: %w", err)
-		}
-		newest = max(newest, version)
 	}
 	var applied int64
 	if err := pool.QueryRow(ctx, versionSQL).Scan(&applied); err != nil {

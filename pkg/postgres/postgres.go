@@ -54,6 +54,9 @@ type Options struct {
 	// little below the deadline of the call that it serves.
 	StatementTimeout time.Duration
 	LockTimeout      time.Duration
+	// Parameters are settings of the server for these connections, such as the
+	// planner's.
+	Parameters map[string]string
 	// TracerProvider and MeterProvider may be nil: no spans, no pool metrics.
 	TracerProvider trace.TracerProvider
 	MeterProvider  metric.MeterProvider
@@ -100,6 +103,7 @@ func poolConfig(opts Options) (*pgxpool.Config, error) {
 		}
 		params["search_path"] = opts.Schema
 	}
+	maps.Copy(params, opts.Parameters)
 	maps.Copy(params, cfg.ConnConfig.RuntimeParams)
 	cfg.ConnConfig.RuntimeParams = params
 	harden(cfg.ConnConfig)

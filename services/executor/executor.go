@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/grpc"
 
 	"workflow.uniconnect/pkg/access"
@@ -83,16 +82,16 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 
 func (s *Service) build(ctx context.Context) error {
 	tel := s.cfg.Telemetry
-	pool, err := s.openPool(ctx, Name, engineConns, tel.MeterProvider)
+	pool, err := s.openPool(ctx, Name, engineConns)
 	if err != nil {
 		return err
 	}
-	s.cfg.Readiness.Add(Name+": postgres", func(ctx context.Context) error { return pgpool.Ready(ctx, pool) })
-	readPool, err := s.openPool(ctx, Name+" reads", readConns, nil)
+	readPool, err := s.openPool(ctx, Name+" reads", readConns)
 	if err != nil {
 		return err
 	}
 	store := postgres.New(pool)
+	s.cfg.Readiness.Add(Name+": postgres", store.Ready)
 	catalog, err := s.dial(s.cfg.Settings.CatalogAddr)
 	if err != nil {
 		return err
@@ -131,12 +130,12 @@ func (s *Service) build(ctx context.Context) error {
 	return nil
 }
 
-// openPool connects to the database under a name that shows there. The metrics of pools do not tell them apart, so only one has a meter.
-func (s *Service) openPool(ctx context.Context, name string, conns int32, meter metric.MeterProvider) (*pgxpool.Pool, error) {
+// openPool connects to the database under a name that shows there and in the pool's metrics.
+func (s *Service) openPool(ctx context.Context, name string, conns int32) (*pgxpool.Pool, error) {
 	pool, err := pgpool.Open(ctx, pgpool.Options{
 		URL: s.cfg.Settings.DatabaseURL.Reveal(), Schema: postgres.Schema, Name: name, MaxConns: conns,
-		StatementTimeout: statementTimeout, LockTimeout: lockTimeout,
-		TracerProvider: s.cfg.Telemetry.TracerProvider, MeterProvider: meter,
+		StatementTimeout: statementTimeout, LockTimeout: lockTimeout, Parameters: postgres.Parameters(),
+		TracerProvider: s.cfg.Telemetry.TracerProvider, MeterProvider: s.cfg.Telemetry.MeterProvider,
 	})
 	if err != nil {
 		return nil, err

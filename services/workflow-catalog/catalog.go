@@ -98,6 +98,7 @@ func (s *Service) build(ctx context.Context) error {
 	logger := s.cfg.Telemetry.Logger
 
 	s.store = postgres.NewStore(pool)
+	s.cfg.Readiness.Add(Name+": postgres", s.store.Ready)
 	s.directory = tenant.NewDirectory(s.store, grpcapi.Permissions())
 	encode := grpcapi.DefinitionEncoder(logger)
 	s.hub = feed.NewHub(s.store, encode, logger)
@@ -123,7 +124,6 @@ func (s *Service) openPool(ctx context.Context) (*pgxpool.Pool, error) {
 		pool.Close()
 		return nil
 	})
-	s.cfg.Readiness.Add(Name+": postgres", func(ctx context.Context) error { return pgpool.Ready(ctx, pool) })
 	return pool, nil
 }
 

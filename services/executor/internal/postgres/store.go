@@ -21,6 +21,12 @@ const Schema = "executor"
 //go:embed migrations/*.sql
 var migrations embed.FS
 
+// Parameters are the planner's settings under which this package's statements run. Each looks rows up by key, a few hundred at a time.
+// Left alone, the planner caches a plan that reads a table from end to end while the table is empty, and pays for it when it has grown.
+func Parameters() map[string]string {
+	return map[string]string{"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+}
+
 // Migrate brings the schema up to date and makes the partitions of the coming weeks.
 func Migrate(ctx context.Context, url string) error {
 	files, err := fs.Sub(migrations, "migrations")
@@ -55,7 +61,12 @@ func New(pool *pgxpool.Pool) *Store {
 }
 
 // Ready reports whether the database takes writes.
-func (s *Store) Ready(ctx context.Context) error { return postgres.Ready(ctx, s.pool) }
+func (s *Store) Ready(ctx context.Context) error {
+	if err := postgres.Ready(ctx, s.pool); err != nil {
+		return err
+	}
+	return postgres.UpToDate(ctx, s.pool, migrations)
+}
 
 // execBinary runs a prepared statement with parameters in binary form and hands each row of the answer to fn. The values are valid
 // during the call of fn only. The statement is a transaction of its own.

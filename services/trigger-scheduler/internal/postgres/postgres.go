@@ -51,4 +51,9 @@ func (s *Store) exec(ctx context.Context, what, query string, args ...any) error
 }
 
 // Ready checks that the database accepts writes.
-func (s *Store) Ready(ctx context.Context) error { return postgres.Ready(ctx, s.pool) }
+func (s *Store) Ready(ctx context.Context) error {
+	if err := postgres.Ready(ctx, s.pool); err != nil {
+		return err
+	}
+	return postgres.UpToDate(ctx, s.pool, migrations)
+}

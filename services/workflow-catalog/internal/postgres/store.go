@@ -36,3 +36,11 @@ func (s *Store) inTx(ctx context.Context, what string, fn func(tx pgx.Tx) error)
 	}
 	return nil
 }
+
+// Ready reports whether the database takes writes and the schema is the one that this program knows.
+func (s *Store) Ready(ctx context.Context) error {
+	if err := postgres.Ready(ctx, s.pool); err != nil {
+		return err
+	}
+	return postgres.UpToDate(ctx, s.pool, migrations)
+}
