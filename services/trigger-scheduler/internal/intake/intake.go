@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"workflow.uniconnect/pkg/fault"
 	"workflow.uniconnect/services/trigger-scheduler/internal/deadletter"
@@ -49,8 +50,24 @@ type Letters interface {
 // Observer is told what happens, once per batch.
 type Observer interface {
 	Observe(ctx context.Context, t *Tally)
-	// Trace begins a span for an event whose trace is sampled, and returns the trace context to go on with and the end of the span.
-	Trace(ctx context.Context, ev *event.Event) (traceparent string, end func())
+	// Trace begins a span for an event whose trace is sampled, and returns the trace context to go on with.
+	Trace(ctx context.Context, ev *event.Event) (traceparent string, span Span)
+}
+
+// Span is open for as long as an event is handled.
+type Span interface {
+	// Called reports that the executor was asked for what the event starts.
+	Called(ctx context.Context, c Call)
+	End()
+}
+
+// Call is how the executor was asked for the starts of a batch.
+type Call struct {
+	Begin, End time.Time
+	// Starts is how many there were, of all events.
+	Starts int
+	// Err tells that not every start was answered.
+	Err error
 }
 
 // Tally counts what happened to a batch.
@@ -91,7 +108,8 @@ type batch struct {
 	starts  []start.Start
 	owner   []int // index of the message of each start
 	letters []deadletter.Letter
-	authors []int // index of the message of each letter
+	authors []int  // index of the message of each letter
+	spans   []Span // of the sampled events that start something
 	tally   Tally
 }
 
@@ -105,16 +123,10 @@ func (in *Intake) newBatch(msgs []event.Message) *batch {
 // case.
 func (in *Intake) Settle(ctx context.Context, msgs []event.Message) ([]Verdict, error) {
 	b := in.newBatch(msgs)
-	var ends []func()
 	for i := range msgs {
-		if end := b.match(ctx, i); end != nil {
-			ends = append(ends, end)
-		}
+		b.match(ctx, i)
 	}
 	err := b.settle(ctx)
-	for _, end := range ends {
-		end()
-	}
 	in.Observer.Observe(ctx, &b.tally)
 	verdicts := make([]Verdict, len(msgs))
 	for i, open := range b.open {
@@ -128,22 +140,27 @@ func (in *Intake) Settle(ctx context.Context, msgs []event.Message) ([]Verdict, 
 // settle sends the starts and keeps the letters, those of refused starts among them.
 func (b *batch) settle(ctx context.Context) error {
 	awayErr := b.start(ctx)
-	return errors.Join(awayErr, b.keepLetters(ctx))
+	err := errors.Join(awayErr, b.keepLetters(ctx))
+	for _, span := range b.spans {
+		span.End()
+	}
+	return err
 }
 
 // match decodes message i and finds its starts.
-func (b *batch) match(ctx context.Context, i int) (end func()) {
+func (b *batch) match(ctx context.Context, i int) {
 	m, ev := &b.msgs[i], &b.events[i]
 	if problem := b.Decoder.Decode(m, ev); problem != nil {
 		b.setAside(i, problem)
-		return nil
+		return
 	}
 	if !b.Registry.Known(ev.Type) {
 		b.tally.UnknownType++
-		return nil
+		return
 	}
+	var span Span
 	if sampled(ev.Traceparent) {
-		ev.Traceparent, end = b.Observer.Trace(ctx, ev)
+		ev.Traceparent, span = b.Observer.Trace(ctx, ev)
 	}
 	before := len(b.starts)
 	matched := b.Index.Match(ctx, ev, b.starts)
@@ -152,11 +169,16 @@ func (b *batch) match(ctx context.Context, i int) (end func()) {
 	b.tally.KeyErrors += matched.KeyErrors
 	if len(b.starts) == before {
 		b.tally.NoMatch++
-		return end
+		if span != nil {
+			span.End()
+		}
+		return
 	}
 	b.tally.Matched++
 	b.own(i)
-	return end
+	if span != nil {
+		b.spans = append(b.spans, span)
+	}
 }
 
 // own notes that the starts added last are those of message i.
@@ -202,7 +224,14 @@ func (b *batch) start(ctx context.Context) error {
 	}
 	b.tally.Batch = len(b.starts)
 	b.tally.Outcomes = make(map[start.Outcome]int)
+	begin := time.Now()
 	answers, err := b.send(ctx, b.starts)
+	if len(b.spans) > 0 {
+		call := Call{Begin: begin, End: time.Now(), Starts: len(b.starts), Err: err}
+		for _, span := range b.spans {
+			span.Called(ctx, call)
+		}
+	}
 	for k := range answers {
 		a, i := &answers[k], b.owner[k]
 		b.tally.Outcomes[a.Outcome]++
@@ -291,6 +320,7 @@ func (in *Intake) Restart(ctx context.Context, msgs []event.Message, only map[in
 		if problem := in.Decoder.Decode(&msgs[i], &b.events[i]); problem != nil || !in.Registry.Known(b.events[i].Type) {
 			continue
 		}
+		before := len(b.starts)
 		found = in.Index.Match(ctx, &b.events[i], found[:0]).Starts
 		for _, s := range found {
 			if _, ok := only[index.ID{Tenant: s.Tenant, Workflow: s.Workflow}]; ok {
@@ -298,6 +328,9 @@ func (in *Intake) Restart(ctx context.Context, msgs []event.Message, only map[in
 			}
 		}
 		b.own(i)
+		if added := b.starts[before:]; len(added) > 0 && sampled(b.events[i].Traceparent) {
+			b.traceAgain(ctx, &b.events[i], added)
+		}
 	}
 	if err := b.settle(ctx); err != nil {
 		return err
@@ -306,6 +339,15 @@ func (in *Intake) Restart(ctx context.Context, msgs []event.Message, only map[in
 		return fmt.Errorf("%w: a start was refused for now", ErrAway)
 	}
 	return nil
+}
+
+// traceAgain begins a span for an event of a re-read, of which few start anything; it begins therefore once there are starts.
+func (b *batch) traceAgain(ctx context.Context, ev *event.Event, starts []start.Start) {
+	traceparent, span := b.Observer.Trace(ctx, ev)
+	for k := range starts {
+		starts[k].Traceparent = traceparent
+	}
+	b.spans = append(b.spans, span)
 }
 
 // sampled reads the flag at the end of a W3C traceparent, which the decoder has checked. The last bit of a hexadecimal digit is that of its

@@ -24,6 +24,7 @@ type outside struct {
 	down    error
 	tally   Tally
 	traced  []string
+	calls   []Call
 	ended   int
 }
 
@@ -41,10 +42,14 @@ func (o *outside) Add(_ context.Context, letters []deadletter.Letter) error {
 
 func (o *outside) Observe(_ context.Context, t *Tally) { o.tally = *t }
 
-func (o *outside) Trace(_ context.Context, ev *event.Event) (string, func()) {
+func (o *outside) Trace(_ context.Context, ev *event.Event) (string, Span) {
 	o.traced = append(o.traced, ev.Traceparent)
-	return "span of " + ev.ID, func() { o.ended++ }
+	return "span of " + ev.ID, o
 }
+
+func (o *outside) Called(_ context.Context, c Call) { o.calls = append(o.calls, c) }
+
+func (o *outside) End() { o.ended++ }
 
 func (o *outside) JSON(event.Type, []byte) ([]byte, error) { panic("a defect") }
 
@@ -255,12 +260,41 @@ func TestIntake_Settle_traces_sampled_events(t *testing.T) {
 		message("a", "call.ended", `{}`, "traceparent", id+"01"),
 		message("b", "call.ended", `{}`, "traceparent", id+"00"),
 		message("c", "call.ended", `{}`, "traceparent", "junk"),
+		message("d", "call.started", `{}`, "traceparent", id+"01"),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(carried, []string{"span of a", id + "00", ""}) || len(o.traced) != 1 || o.ended != 1 {
+	if !slices.Equal(carried, []string{"span of a", id + "00", ""}) || len(o.traced) != 2 || o.ended != 2 {
 		t.Errorf("carried %v, traced %v, ended %d", carried, o.traced, o.ended)
+	}
+	// The event that starts nothing has no part in the call.
+	if len(o.calls) != 1 || o.calls[0].Starts != 3 || o.calls[0].Err != nil || o.calls[0].End.Before(o.calls[0].Begin) {
+		t.Errorf("calls: got %+v", o.calls)
+	}
+}
+
+// TestIntake_Restart_traces_sampled_events: it often comes before the consumer does, so that the execution is in its trace.
+func TestIntake_Restart_traces_sampled_events(t *testing.T) {
+	const id = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-"
+	var carried []string
+	o := &outside{answer: each(func(s start.Start) start.Result {
+		carried = append(carried, s.Traceparent)
+		return started(s)
+	})}
+	err := newIntake(t, o).Restart(t.Context(), []event.Message{
+		message("a", "call.ended", `{"odd":true}`, "traceparent", id+"01"),
+		message("b", "call.ended", `{"odd":true}`, "traceparent", id+"00"),
+		message("other", "call.ended", `{}`, "traceparent", id+"01"),
+	}, map[index.ID]struct{}{{Tenant: "acme", Workflow: "odd"}: {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(carried, []string{"span of a", id + "00"}) || len(o.traced) != 1 || o.ended != 1 {
+		t.Errorf("carried %v, traced %v, ended %d", carried, o.traced, o.ended)
+	}
+	if len(o.calls) != 1 || o.calls[0].Starts != 2 {
+		t.Errorf("calls: got %+v", o.calls)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -77,7 +78,7 @@ func (o *Observer) Observe(ctx context.Context, t *intake.Tally) {
 }
 
 // Trace implements intake.Observer.
-func (o *Observer) Trace(ctx context.Context, ev *event.Event) (string, func()) {
+func (o *Observer) Trace(ctx context.Context, ev *event.Event) (string, intake.Span) {
 	carrier := propagation.MapCarrier{"traceparent": ev.Traceparent}
 	ctx, span := o.tracer.Start(o.propagator.Extract(ctx, carrier), "event "+string(ev.Type),
 		trace.WithSpanKind(trace.SpanKindConsumer),
@@ -87,8 +88,29 @@ func (o *Observer) Trace(ctx context.Context, ev *event.Event) (string, func()) 
 		))
 	out := propagation.MapCarrier{}
 	o.propagator.Inject(ctx, out)
-	return out["traceparent"], func() { span.End() }
+	return out["traceparent"], &eventSpan{tracer: o.tracer, span: span}
 }
+
+// eventSpan implements intake.Span.
+type eventSpan struct {
+	tracer trace.Tracer
+	span   trace.Span
+}
+
+// Called implements intake.Span. One call serves many events, so that its own span could be in the trace of one at most: each sampled event
+// gets a span with its times.
+func (s *eventSpan) Called(ctx context.Context, c intake.Call) {
+	_, span := s.tracer.Start(trace.ContextWithSpan(ctx, s.span), "StartExecutions",
+		trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(c.Begin),
+		trace.WithAttributes(attribute.String("rpc.system", "grpc"), attribute.Int("uc.batch", c.Starts)))
+	if c.Err != nil {
+		span.SetStatus(codes.Error, "not every start of the batch was answered")
+	}
+	span.End(trace.WithTimestamp(c.End))
+}
+
+// End implements intake.Span.
+func (s *eventSpan) End() { s.span.End() }
 
 // Gauges are read when somebody asks for the metrics.
 type Gauges struct {
