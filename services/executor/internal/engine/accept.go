@@ -308,10 +308,15 @@ func (a *accepter) settle(ctx context.Context, batch []*pendingStart) {
 	}
 	a.e.metrics.acceptBatch(ctx, len(items))
 	for try := 1; ; try++ {
+		begin := time.Now()
 		attempt, cancel := context.WithTimeout(context.WithoutCancel(ctx), acceptTimeout)
 		verdicts, err := a.e.cfg.Store.Accept(attempt, owner, items)
 		cancel()
 		if err == nil {
+			written := statement{begin: begin, end: time.Now(), size: len(items)}
+			for i := range items {
+				a.e.traceAccept(ctx, &items[i], written)
+			}
 			a.answer(t, batch, items, verdicts)
 			return
 		}

@@ -4,12 +4,10 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
 	"workflow.uniconnect/pkg/fault"
@@ -189,23 +187,5 @@ func (x *executing) submit(r execution.Record, done func(execution.Flushed)) {
 		x.begun = true
 		r.StartTime = x.start
 	}
-	x.e.flusher.submit(pendingRecord{tenure: x.t, record: r, done: done})
-}
-
-// trace continues the trace of what started the execution when that one is sampled; otherwise it costs nothing.
-func (x *executing) trace(ctx context.Context) context.Context {
-	if !sampled(x.c.Traceparent) {
-		return ctx
-	}
-	ctx = x.e.cfg.Propagator.Extract(ctx, propagation.MapCarrier{"traceparent": x.c.Traceparent})
-	ctx, x.span = x.e.cfg.Tracer.Start(ctx, "execution", trace.WithAttributes(
-		attribute.String("uc.execution_id", x.c.ID.String()), attribute.String("uc.workflow_id", x.c.WorkflowID.String()),
-		attribute.String("uc.tenant", x.c.Tenant), attribute.Int("uc.attempt", int(x.c.Epoch))))
-	return ctx
-}
-
-// sampled reads the flags at the end of a W3C traceparent.
-func sampled(traceparent string) bool {
-	i := strings.LastIndexByte(traceparent, '-')
-	return i >= 0 && i+2 < len(traceparent) && strings.IndexByte("13579bdf", traceparent[i+2]) >= 0
+	x.e.flusher.submit(pendingRecord{tenure: x.t, record: r, span: x.span, done: done})
 }

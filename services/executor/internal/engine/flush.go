@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"workflow.uniconnect/services/executor/internal/execution"
 )
 
@@ -29,6 +31,7 @@ type flusher struct {
 type pendingRecord struct {
 	tenure *tenure
 	record execution.Record
+	span   trace.Span // of the execution; nil when its trace is not sampled
 	// done is called once, on the writer's goroutine; it must not block.
 	done func(execution.Flushed)
 }
@@ -108,8 +111,12 @@ func (f *flusher) flush(ctx context.Context, batch []pendingRecord, records []ex
 		answers, err := f.e.cfg.Store.Flush(attempt, t.id, records, try)
 		cancel()
 		if err == nil {
-			f.e.metrics.flushed(ctx, len(records), time.Since(begin))
+			written := statement{begin: begin, end: time.Now(), size: len(records)}
+			f.e.metrics.flushed(ctx, written.size, written.end.Sub(begin))
 			for i := range batch {
+				if answers[i] != execution.Lost {
+					f.e.traceRecord(ctx, &batch[i], written)
+				}
 				batch[i].done(answers[i])
 			}
 			return records

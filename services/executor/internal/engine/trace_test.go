@@ -1,12 +1,16 @@
 package engine_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"testing"
+	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/otel/attribute"
 	noopmetric "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -41,8 +45,9 @@ func TestEngine_ContinuesSampledTraces(t *testing.T) {
 	id := w.define(1, step("one"))
 	all := starts("acme", id, "sampled", "not sampled")
 	const traceID = "4bf92f3577b34da6a3ce929d0e0e4736"
-	all[0].Traceparent = "00-" + traceID + "-00f067aa0ba902b7-01"
-	all[1].Traceparent = "00-" + traceID + "-00f067aa0ba902b7-00"
+	const parent = "00f067aa0ba902b7"
+	all[0].Traceparent = "00-" + traceID + "-" + parent + "-01"
+	all[1].Traceparent = "00-" + traceID + "-" + parent + "-00"
 	verdicts, err := e.Start(t.Context(), all)
 	if err != nil {
 		t.Fatal(err)
@@ -60,14 +65,40 @@ func TestEngine_ContinuesSampledTraces(t *testing.T) {
 			sampled++
 		}
 	}
-	var names []string
+	// The spans by name, with the name of the one above.
+	names := map[trace.SpanID]string{}
+	ended := map[string]sdktrace.ReadOnlySpan{}
 	for _, s := range recorder.Ended() {
-		names = append(names, s.Name())
+		names[s.SpanContext().SpanID()] = s.Name()
+		ended[s.Name()] = s
+	}
+	tree := map[string]string{}
+	for _, s := range recorder.Ended() {
+		if _, twice := tree[s.Name()]; twice {
+			t.Errorf("there are two spans %s", s.Name())
+		}
+		tree[s.Name()] = cmp.Or(names[s.Parent().SpanID()], s.Parent().SpanID().String())
 		if s.SpanContext().TraceID().String() != traceID {
 			t.Errorf("span %s is of another trace", s.Name())
 		}
 	}
-	if diff := cmp.Diff([]string{"step one", "execution"}, names); diff != "" || sampled != 1 {
-		t.Errorf("%d sampled calls; spans (-want +got):\n%s", sampled, diff)
+	want := map[string]string{"accept": parent, "execution": parent, "step one": "execution", "record": "execution"}
+	if diff := gocmp.Diff(want, tree); diff != "" || sampled != 1 {
+		t.Fatalf("%d sampled calls; spans (-want +got):\n%s", sampled, diff)
+	}
+	order := []time.Time{
+		ended["accept"].StartTime(), ended["accept"].EndTime(), ended["execution"].StartTime(), ended["step one"].EndTime(),
+		ended["record"].StartTime(), ended["record"].EndTime(), ended["execution"].EndTime(),
+	}
+	if !slices.IsSortedFunc(order, time.Time.Compare) {
+		t.Errorf("accept, execution, step and record do not follow each other: %v", order)
+	}
+	for name, size := range map[string]int64{"accept": 2, "record": 0} {
+		set := attribute.NewSet(ended[name].Attributes()...)
+		system, _ := set.Value("db.system.name")
+		batch, _ := set.Value("uc.batch")
+		if system.AsString() != "postgresql" || batch.AsInt64() < 1 || size != 0 && batch.AsInt64() != size {
+			t.Errorf("%s: got attributes %v", name, ended[name].Attributes())
+		}
 	}
 }
