@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -56,8 +57,8 @@ func run(ctx context.Context, p plan) (err error) {
 		if p.dir, err = os.MkdirTemp("", "storagebench-*"); err != nil {
 			return err
 		}
-		defer os.RemoveAll(p.dir)
-		if err := os.Chmod(p.dir, 0o755); err != nil {
+		defer func() { err = errors.Join(err, os.RemoveAll(p.dir)) }()
+		if err := os.Chmod(p.dir, 0o755); err != nil { //nolint:gosec // PostgreSQL's own user must pass through it when we are root
 			return err
 		}
 	}
@@ -79,8 +80,7 @@ func run(ctx context.Context, p plan) (err error) {
 	if err := measureAll(ctx, benches, p); err != nil {
 		return err
 	}
-	printTable(os.Stdout, benches)
-	return nil
+	return printTable(os.Stdout, benches)
 }
 
 // measureAll goes round by round through all layouts, so that a change of the

@@ -166,9 +166,9 @@ func (r result) String() string {
 		r.perSecond, r.serverCPU, r.vacuumCPU, r.clientCPU, r.walBytes, r.walImages, 100*r.hot, r.disk, 100*r.others)
 }
 
-func printTable(w io.Writer, benches []*bench) {
-	t := tabwriter.NewWriter(w, 0, 0, 1, ' ', tabwriter.AlignRight|tabwriter.Debug)
-	fmt.Fprintln(t, "layout\truns/s\tPG µs\tvacuum µs\tclient µs\tWAL B\timages B\tHOT %\tdisk B\tothers %\tclaim p50 ms\tp99 ms\t")
+func printTable(w io.Writer, benches []*bench) error {
+	var table strings.Builder
+	table.WriteString("layout\truns/s\tPG µs\tvacuum µs\tclient µs\tWAL B\timages B\tHOT %\tdisk B\tothers %\tclaim p50 ms\tp99 ms\t\n")
 	for _, b := range benches {
 		median := func(value func(result) float64) float64 {
 			var values []float64
@@ -178,7 +178,7 @@ func printTable(w io.Writer, benches []*bench) {
 			slices.Sort(values)
 			return values[len(values)/2]
 		}
-		fmt.Fprintf(t, "%s\t%.0f\t%.1f\t%.1f\t%.1f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.2f\t%.2f\t\n", b.layout.name,
+		fmt.Fprintf(&table, "%s\t%.0f\t%.1f\t%.1f\t%.1f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.2f\t%.2f\t\n", b.layout.name,
 			median(func(r result) float64 { return r.perSecond }), median(func(r result) float64 { return r.serverCPU }),
 			median(func(r result) float64 { return r.vacuumCPU }), median(func(r result) float64 { return r.clientCPU }),
 			median(func(r result) float64 { return r.walBytes }), median(func(r result) float64 { return r.walImages }),
@@ -186,5 +186,12 @@ func printTable(w io.Writer, benches []*bench) {
 			100*median(func(r result) float64 { return r.others }),
 			b.claims.quantile(0.5), b.claims.quantile(0.99))
 	}
-	_ = t.Flush() // a closed standard output is the reader's choice
+	t := tabwriter.NewWriter(w, 0, 0, 1, ' ', tabwriter.AlignRight|tabwriter.Debug)
+	if _, err := io.WriteString(t, table.String()); err != nil {
+		return fmt.Errorf("print the table: %w", err)
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("print the table: %w", err)
+	}
+	return nil
 }
