@@ -16,6 +16,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+
+	"workflow.uniconnect/pkg/fault"
 )
 
 const (
@@ -112,7 +114,7 @@ func migrateOnce(ctx context.Context, db *sql.DB, schema string, fsys fs.FS) err
 const versionSQL = `SELECT COALESCE(max(version_id), 0) FROM goose_db_version WHERE is_applied`
 
 // UpToDate reports an error when the schema of the pool lacks a migration of fsys: a program must not serve on a schema that it does not
-// know. A newer schema is fine, since migrations only add.
+// know. A newer schema is fine, since migrations only add. The error is public, so that whoever asks for readiness reads what to do.
 func UpToDate(ctx context.Context, pool *pgxpool.Pool, fsys fs.FS) error {
 	var newest int64
 	err := fs.WalkDir(fsys, ".", func(path string, _ fs.DirEntry, err error) error {
@@ -129,12 +131,13 @@ func UpToDate(ctx context.Context, pool *pgxpool.Pool, fsys fs.FS) error {
 	var applied int64
 	if err := pool.QueryRow(ctx, versionSQL).Scan(&applied); err != nil {
 		if codeOf(err) == codeUndefinedTable {
-			return errors.New("the schema is not there: run the migrate verb")
+			return fault.Unavailable(ReasonDatabaseUnavailable, "the schema is not there: run the migrate verb")
 		}
 		return Classify(fmt.Errorf("read the schema's version: %w", err))
 	}
 	if applied < newest {
-		return fmt.Errorf("the schema is at version %d, this program needs %d: run the migrate verb", applied, newest)
+		return fault.Unavailable(ReasonDatabaseUnavailable,
+			fmt.Sprintf("the schema is at version %d, this program needs %d: run the migrate verb", applied, newest))
 	}
 	return nil
 }

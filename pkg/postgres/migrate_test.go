@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
+	"workflow.uniconnect/pkg/fault"
 	"workflow.uniconnect/pkg/pgtest"
 	"workflow.uniconnect/pkg/postgres"
 )
@@ -200,6 +201,9 @@ func TestUpToDate(t *testing.T) {
 		err := postgres.UpToDate(t.Context(), pool, files)
 		if got := fmt.Sprint(err); !strings.Contains(got, want) {
 			t.Errorf("got %s, want %q", got, want)
+		}
+		if f, ok := fault.As(err); err != nil && (!ok || f.Message == "") {
+			t.Errorf("got %v, want a text that readiness may show", err)
 		}
 	}
 	check(one, "run the migrate verb")
