@@ -59,8 +59,8 @@ type RuleError struct {
 func (e *RuleError) Error() string { return e.Path + ": " + e.Message }
 
 const (
-	// maxRuleDepth bounds the nesting of groups.
-	maxRuleDepth = 10
+	// MaxRuleDepth bounds the nesting of groups.
+	MaxRuleDepth = 10
 	// maxFieldParts bounds the length of a path.
 	maxFieldParts = 16
 )
@@ -84,8 +84,8 @@ func (w *ruleWriter) fail(path, message string) string {
 }
 
 func (w *ruleWriter) group(path string, g *RuleGroup, depth int) string {
-	if depth > maxRuleDepth {
-		return w.fail(path, fmt.Sprintf("groups nest deeper than %d", maxRuleDepth))
+	if depth > MaxRuleDepth {
+		return w.fail(path, fmt.Sprintf("groups nest deeper than %d", MaxRuleDepth))
 	}
 	if len(g.Rules) == 0 {
 		return w.fail(path+".rules", "a group needs a rule")

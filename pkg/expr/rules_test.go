@@ -68,7 +68,7 @@ func TestRuleGroup_Expression(t *testing.T) {
 
 func TestRuleGroup_Expression_names_the_problem(t *testing.T) {
 	deep := RuleGroup{Rules: []Rule{{Field: "event.x", Operator: Exists}}}
-	for range maxRuleDepth {
+	for range MaxRuleDepth {
 		deep = RuleGroup{Rules: []Rule{{Group: &deep}}}
 	}
 	for name, c := range map[string]struct {
@@ -81,7 +81,7 @@ func TestRuleGroup_Expression_names_the_problem(t *testing.T) {
 		"no operator":     {RuleGroup{Rules: []Rule{{Field: "event.x"}}}, []string{".rules[0].operator"}},
 		"no rule":         {RuleGroup{}, []string{".rules"}},
 		"nested":          {RuleGroup{Rules: []Rule{{Group: &RuleGroup{Rules: []Rule{{Field: "a b"}}}}}}, []string{".rules[0].group.rules[0].field"}},
-		"too deep":        {deep, []string{strings.Repeat(".rules[0].group", maxRuleDepth)}},
+		"too deep":        {deep, []string{strings.Repeat(".rules[0].group", MaxRuleDepth)}},
 		"number start":    {RuleGroup{Rules: []Rule{{Field: "event.x", Operator: StartsWith, Value: 1.0}}}, []string{".rules[0].value"}},
 		"order of a list": {RuleGroup{Rules: []Rule{{Field: "event.x", Operator: LessThan, Value: []any{1.0}}}}, []string{".rules[0].value"}},
 		"all at once": {RuleGroup{Any: true, Rules: []Rule{{Field: "event..x", Operator: Exists}, {Field: "event.x", Operator: "LIKE", Value: "a"}}},

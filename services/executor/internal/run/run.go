@@ -330,13 +330,16 @@ func (r *Run) stop(ctx context.Context, n *node) (json.RawMessage, error) {
 
 // record makes a result known. One whose output is too large fails the step and leaves nothing behind.
 func (r *Run) record(result Result) {
-	limit, what := maxOutput, "The output is"
-	if left := maxOutputs - r.outputs; left < limit {
-		limit, what = left, "The outputs of all steps are"
+	why := ""
+	switch size := len(result.Output); {
+	case size > maxOutput:
+		why = fmt.Sprintf("the output has %d bytes, the limit is %d", size, maxOutput)
+	case r.outputs+size > maxOutputs:
+		why = fmt.Sprintf("the outputs of all steps have %d bytes together, the limit is %d", r.outputs+size, maxOutputs)
 	}
-	if len(result.Output) > limit {
+	if why != "" {
 		result.State, result.Output = StepFailed, nil
-		result.Err = &Error{Reason: fault.ReasonLimitReached, StepID: result.StepID, Message: what + " larger than the limit."}
+		result.Err = &Error{Reason: fault.ReasonLimitReached, StepID: result.StepID, Message: why}
 	}
 	r.outputs += len(result.Output)
 	if r.journal == nil {

@@ -166,8 +166,8 @@ func (a anyOf) equalities() ([]expr.Equality, bool) {
 }
 
 func (e *Env) group(g *Group, field string, depth int) (node, []fault.Violation) {
-	if depth > maxGroupDepth {
-		return nil, rule(field, fmt.Sprintf("groups nest deeper than %d levels", maxGroupDepth))
+	if depth > expr.MaxRuleDepth {
+		return nil, rule(field, fmt.Sprintf("groups nest deeper than %d levels", expr.MaxRuleDepth))
 	}
 	var violations []fault.Violation
 	if g.Join != All && g.Join != Any {

@@ -7,10 +7,7 @@ import (
 	"workflow.uniconnect/pkg/fault"
 )
 
-const (
-	maxRules      = 100
-	maxGroupDepth = 8
-)
+const maxRules = 100
 
 // Join says how the rules of a group are joined.
 type Join string
