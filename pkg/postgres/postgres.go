@@ -107,6 +107,9 @@ func poolConfig(opts Options) (*pgxpool.Config, error) {
 	maps.Copy(params, cfg.ConnConfig.RuntimeParams)
 	cfg.ConnConfig.RuntimeParams = params
 	harden(cfg.ConnConfig)
+	// Statements are planned with their values each time. A plan that is kept may have been made while its table was empty, when every index
+	// looks as good as any other, and be ruinous an hour later.
+	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 
 	if opts.MaxConns > 0 {
 		cfg.MaxConns = opts.MaxConns

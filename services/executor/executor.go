@@ -82,11 +82,11 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 
 func (s *Service) build(ctx context.Context) error {
 	tel := s.cfg.Telemetry
-	pool, err := s.openPool(ctx, Name, engineConns)
+	pool, err := s.openPool(ctx, Name, engineConns, postgres.Parameters())
 	if err != nil {
 		return err
 	}
-	readPool, err := s.openPool(ctx, Name+" reads", readConns)
+	readPool, err := s.openPool(ctx, Name+" reads", readConns, nil)
 	if err != nil {
 		return err
 	}
@@ -131,10 +131,10 @@ func (s *Service) build(ctx context.Context) error {
 }
 
 // openPool connects to the database under a name that shows there and in the pool's metrics.
-func (s *Service) openPool(ctx context.Context, name string, conns int32) (*pgxpool.Pool, error) {
+func (s *Service) openPool(ctx context.Context, name string, conns int32, parameters map[string]string) (*pgxpool.Pool, error) {
 	pool, err := pgpool.Open(ctx, pgpool.Options{
 		URL: s.cfg.Settings.DatabaseURL.Reveal(), Schema: postgres.Schema, Name: name, MaxConns: conns,
-		StatementTimeout: statementTimeout, LockTimeout: lockTimeout, Parameters: postgres.Parameters(),
+		StatementTimeout: statementTimeout, LockTimeout: lockTimeout, Parameters: parameters,
 		TracerProvider: s.cfg.Telemetry.TracerProvider, MeterProvider: s.cfg.Telemetry.MeterProvider,
 	})
 	if err != nil {

@@ -55,7 +55,7 @@ const claimSQL = tenantsSQL + `, hungry AS MATERIALIZED (
 )
 SELECT c.tenant, c.id, c.workflow_id, c.revision, c.epoch, c.seq, c.wake_at,
 	e.cause_kind, e.nominal_time, e.traceparent, e.event
-FROM claimed c JOIN executions e ON e.tenant = c.tenant AND e.id = c.id`
+FROM claimed c JOIN executions e ON e.tenant = c.tenant AND e.workflow_id = c.workflow_id AND e.id = c.id`
 
 // journalSQL reads what the claimed executions recorded before.
 const journalSQL = `

@@ -25,7 +25,7 @@ WITH record AS (
 		$10::text[], $11::int8[])
 	AS r (ord, tenant, id, epoch, seq, state, wake_time, start_time, error, release_us)
 ), mine AS MATERIALIZED (
-	SELECT r.* FROM record r JOIN live l ON l.tenant = r.tenant AND l.id = r.id
+	SELECT r.*, l.workflow_id FROM record r JOIN live l ON l.tenant = r.tenant AND l.id = r.id
 	WHERE ` + fence + `
 	ORDER BY l.tenant, l.id
 	FOR UPDATE OF l
@@ -48,7 +48,9 @@ WITH record AS (
 		wake_time = CASE WHEN m.state = 3 THEN m.wake_time END,
 		error = m.error
 	FROM mine m
-	WHERE e.tenant = m.tenant AND e.id = m.id
+	-- With the workflow either index finds one row. Without it, a plan made while the table is empty may take the workflows' index and
+	-- read all of the tenant.
+	WHERE e.tenant = m.tenant AND e.workflow_id = m.workflow_id AND e.id = m.id
 		AND e.id BETWEEN $25 AND $26
 		AND (m.state <> 0 OR m.start_time IS NOT NULL OR m.release_us IS NOT NULL)
 ), ended AS (

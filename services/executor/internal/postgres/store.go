@@ -21,8 +21,9 @@ const Schema = "executor"
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Parameters are the planner's settings under which this package's statements run. Each looks rows up by key, a few hundred at a time.
-// Left alone, the planner caches a plan that reads a table from end to end while the table is empty, and pays for it when it has grown.
+// Parameters are the planner's settings under which the engine's statements run. Accept and flush are prepared once and keep their plans:
+// each looks rows up by key, a few hundred at a time, and must not come to read a table from end to end because it was empty when the
+// plan was made.
 func Parameters() map[string]string {
 	return map[string]string{"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 }
