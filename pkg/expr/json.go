@@ -26,7 +26,7 @@ func Decode(raw []byte) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decode JSON: %w", err)
 	}
-	if _, err := d.ReadToken(); err != io.EOF {
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("decode JSON: data after the value")
 	}
 	return v, nil
