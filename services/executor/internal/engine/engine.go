@@ -147,6 +147,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	})
 
 	err := intake.Wait()
+	// Before starts are refused, so that whoever is refused knows that no further step begins.
+	e.draining.Store(true)
 	e.accepter.close()
 	e.drain(inner)
 	e.flusher.close()
@@ -162,7 +164,6 @@ func (e *Engine) Start(ctx context.Context, starts []execution.Start) ([]executi
 
 // drain waits for the executions under way: first for their steps to end, then, after a while, for them to notice that they must stop.
 func (e *Engine) drain(ctx context.Context) {
-	e.draining.Store(true)
 	idle := make(chan struct{}) // closed when no execution is left
 	go func() {
 		e.running.Wait()
