@@ -103,8 +103,8 @@ func TestEnv_Compile_names_the_place(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := newEnv(t).Compile(c.source, c.want)
-			got, ok := AsError(err)
-			if !ok {
+			var got *Error
+			if !errors.As(err, &got) {
 				t.Fatalf("got error %v, want *Error", err)
 			}
 			if got.Line != c.line || (c.column > 0 && got.Column != c.column) || !strings.Contains(got.Message, c.text) {

@@ -2,7 +2,6 @@ package expr
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"cel.dev/cel-go/cel"
@@ -43,7 +42,6 @@ func (v Vars) Resolve(name string) (any, bool) {
 
 // Program is a compiled expression. It is safe for concurrent use.
 type Program struct {
-	source  string
 	ast     *ast.AST
 	program cel.Program
 	metered bool
@@ -62,7 +60,7 @@ func (e *Env) Compile(source string, want Type) (*Program, error) {
 	if got := checked.OutputType(); !fits(got, want) {
 		return nil, &Error{Line: 1, Column: 1, Message: fmt.Sprintf("the expression yields %s, expected %s", cel.FormatCELType(got), cel.FormatCELType(want.cel()))}
 	}
-	p := &Program{source: source, ast: checked.NativeRep(), metered: needsMeter(checked.NativeRep())}
+	p := &Program{ast: checked.NativeRep(), metered: needsMeter(checked.NativeRep())}
 	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
 	if p.metered {
 		options = append(options, cel.CostLimit(costLimit), cel.CostTracking(joining{}), cel.InterruptCheckFrequency(interruptEvery))
@@ -73,9 +71,6 @@ func (e *Env) Compile(source string, want Type) (*Program, error) {
 	}
 	return p, nil
 }
-
-// Source returns the text of the expression.
-func (p *Program) Source() string { return p.source }
 
 // Eval evaluates the expression and returns JSON data: nil, bool, int64, float64, string, []any or map[string]any. Times and durations
 // come as their JSON strings.
@@ -175,11 +170,4 @@ func (joining) CallCost(function, _ string, _ []ref.Val, result ref.Val) *uint64
 		cost += uint64(len(v) / bytesPerCost)
 	}
 	return &cost
-}
-
-// AsError returns the *Error in err's chain.
-func AsError(err error) (*Error, bool) {
-	var e *Error
-	ok := errors.As(err, &e)
-	return e, ok
 }
