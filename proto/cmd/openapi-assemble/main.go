@@ -97,6 +97,7 @@ func mendPaths(paths map[string]any) (map[string]any, error) {
 func mendOperation(method string, operation map[string]any) {
 	if responses, ok := operation["responses"].(map[string]any); ok {
 		responses["default"] = ref("responses/Error")
+		mendStream(responses)
 	}
 	parameters, _ := operation["parameters"].([]any)
 	kept := make([]any, 0, len(parameters)+2)
@@ -124,6 +125,20 @@ func mendOperation(method string, operation map[string]any) {
 	}
 	if len(kept) > 0 {
 		operation["parameters"] = kept
+	}
+}
+
+// mendStream gives the lines of a stream our errors.
+func mendStream(responses map[string]any) {
+	ok, _ := responses["200"].(map[string]any)
+	content, _ := ok["content"].(map[string]any)
+	for _, media := range content {
+		m, _ := media.(map[string]any)
+		schema, _ := m["schema"].(map[string]any)
+		lines, _ := schema["properties"].(map[string]any)
+		if _, stream := lines["result"]; stream && lines["error"] != nil {
+			lines["error"] = ref("schemas/Error/properties/error")
+		}
 	}
 }
 

@@ -25,6 +25,136 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Operator is how the field is compared.
+type Condition_Operator int32
+
+const (
+	// Not set; EQUALS.
+	Condition_OPERATOR_UNSPECIFIED Condition_Operator = 0
+	// field == value.
+	Condition_EQUALS Condition_Operator = 1
+	// field != value, or there is no such field.
+	Condition_NOT_EQUALS Condition_Operator = 2
+	// field > value; numbers by size, text and times in RFC 3339 by order.
+	Condition_GREATER_THAN Condition_Operator = 3
+	// field < value.
+	Condition_LESS_THAN Condition_Operator = 4
+	// The text in field contains value, whatever the case.
+	Condition_CONTAINS Condition_Operator = 5
+	// field is one of the list value.
+	Condition_IN Condition_Operator = 6
+)
+
+// Enum value maps for Condition_Operator.
+var (
+	Condition_Operator_name = map[int32]string{
+		0: "OPERATOR_UNSPECIFIED",
+		1: "EQUALS",
+		2: "NOT_EQUALS",
+		3: "GREATER_THAN",
+		4: "LESS_THAN",
+		5: "CONTAINS",
+		6: "IN",
+	}
+	Condition_Operator_value = map[string]int32{
+		"OPERATOR_UNSPECIFIED": 0,
+		"EQUALS":               1,
+		"NOT_EQUALS":           2,
+		"GREATER_THAN":         3,
+		"LESS_THAN":            4,
+		"CONTAINS":             5,
+		"IN":                   6,
+	}
+)
+
+func (x Condition_Operator) Enum() *Condition_Operator {
+	p := new(Condition_Operator)
+	*p = x
+	return p
+}
+
+func (x Condition_Operator) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Condition_Operator) Descriptor() protoreflect.EnumDescriptor {
+	return file_uniconnect_crm_v1_crm_service_proto_enumTypes[0].Descriptor()
+}
+
+func (Condition_Operator) Type() protoreflect.EnumType {
+	return &file_uniconnect_crm_v1_crm_service_proto_enumTypes[0]
+}
+
+func (x Condition_Operator) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Condition_Operator.Descriptor instead.
+func (Condition_Operator) EnumDescriptor() ([]byte, []int) {
+	return file_uniconnect_crm_v1_crm_service_proto_rawDescGZIP(), []int{5, 0}
+}
+
+// Strategy is how the owner is chosen.
+type AssignRecordRequest_Strategy int32
+
+const (
+	// Not set; refused.
+	AssignRecordRequest_STRATEGY_UNSPECIFIED AssignRecordRequest_Strategy = 0
+	// The only user in users.
+	AssignRecordRequest_USER AssignRecordRequest_Strategy = 1
+	// The users in turn; the turn belongs to tenant, module and list of users.
+	AssignRecordRequest_ROUND_ROBIN AssignRecordRequest_Strategy = 2
+	// The user who owns the fewest records of the module that are not closed.
+	AssignRecordRequest_LEAST_LOADED AssignRecordRequest_Strategy = 3
+	// The group; it has no user as owner then.
+	AssignRecordRequest_GROUP AssignRecordRequest_Strategy = 4
+)
+
+// Enum value maps for AssignRecordRequest_Strategy.
+var (
+	AssignRecordRequest_Strategy_name = map[int32]string{
+		0: "STRATEGY_UNSPECIFIED",
+		1: "USER",
+		2: "ROUND_ROBIN",
+		3: "LEAST_LOADED",
+		4: "GROUP",
+	}
+	AssignRecordRequest_Strategy_value = map[string]int32{
+		"STRATEGY_UNSPECIFIED": 0,
+		"USER":                 1,
+		"ROUND_ROBIN":          2,
+		"LEAST_LOADED":         3,
+		"GROUP":                4,
+	}
+)
+
+func (x AssignRecordRequest_Strategy) Enum() *AssignRecordRequest_Strategy {
+	p := new(AssignRecordRequest_Strategy)
+	*p = x
+	return p
+}
+
+func (x AssignRecordRequest_Strategy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AssignRecordRequest_Strategy) Descriptor() protoreflect.EnumDescriptor {
+	return file_uniconnect_crm_v1_crm_service_proto_enumTypes[1].Descriptor()
+}
+
+func (AssignRecordRequest_Strategy) Type() protoreflect.EnumType {
+	return &file_uniconnect_crm_v1_crm_service_proto_enumTypes[1]
+}
+
+func (x AssignRecordRequest_Strategy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AssignRecordRequest_Strategy.Descriptor instead.
+func (AssignRecordRequest_Strategy) EnumDescriptor() ([]byte, []int) {
+	return file_uniconnect_crm_v1_crm_service_proto_rawDescGZIP(), []int{10, 0}
+}
+
 // Record is an entry of a CRM module.
 type Record struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -363,6 +493,472 @@ func (x *UpdateRecordResponse) GetRecord() *Record {
 	return nil
 }
 
+// Condition is what a field of a record must be.
+type Condition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the field, or `id`.
+	Field string `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
+	// How it is compared.
+	Operator Condition_Operator `protobuf:"varint,2,opt,name=operator,proto3,enum=uniconnect.crm.v1.Condition_Operator" json:"operator,omitempty"`
+	// What it is compared with.
+	Value         *structpb.Value `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Condition) Reset() {
+	*x = Condition{}
+	mi := &file_uniconnect_crm_v1_crm_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Condition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Condition) ProtoMessage() {}
+
+func (x *Condition) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_crm_v1_crm_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Condition.ProtoReflect.Descriptor instead.
+func (*Condition) Descriptor() ([]byte, []int) {
+	return file_uniconnect_crm_v1_crm_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Condition) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *Condition) GetOperator() Condition_Operator {
+	if x != nil {
+		return x.Operator
+	}
+	return Condition_OPERATOR_UNSPECIFIED
+}
+
+func (x *Condition) GetValue() *structpb.Value {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+// SearchRecordsRequest asks for a page.
+type SearchRecordsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Tenant that owns the records.
+	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// The module.
+	Module string `protobuf:"bytes,2,opt,name=module,proto3" json:"module,omitempty"`
+	// All of them must hold; without any every record matches.
+	Conditions []*Condition `protobuf:"bytes,3,rep,name=conditions,proto3" json:"conditions,omitempty"`
+	// How many at most, 1 to 200. Default 50.
+	PageSize int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Where to go on, from the page before.
+	PageToken     string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchRecordsRequest) Reset() {
+	*x = SearchRecordsRequest{}
+	mi := &file_uniconnect_crm_v1_crm_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchRecordsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchRecordsRequest) ProtoMessage() {}
+
+func (x *SearchRecordsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_crm_v1_crm_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchRecordsRequest.ProtoReflect.Descriptor instead.
+func (*SearchRecordsRequest) Descriptor() ([]byte, []int) {
+	return file_uniconnect_crm_v1_crm_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *SearchRecordsRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *SearchRecordsRequest) GetModule() string {
+	if x != nil {
+		return x.Module
+	}
+	return ""
+}
+
+func (x *SearchRecordsRequest) GetConditions() []*Condition {
+	if x != nil {
+		return x.Conditions
+	}
+	return nil
+}
+
+func (x *SearchRecordsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *SearchRecordsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// SearchRecordsResponse is a page.
+type SearchRecordsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The records.
+	Records []*Record `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchRecordsResponse) Reset() {
+	*x = SearchRecordsResponse{}
+	mi := &file_uniconnect_crm_v1_crm_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchRecordsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchRecordsResponse) ProtoMessage() {}
+
+func (x *SearchRecordsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_crm_v1_crm_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchRecordsResponse.ProtoReflect.Descriptor instead.
+func (*SearchRecordsResponse) Descriptor() ([]byte, []int) {
+	return file_uniconnect_crm_v1_crm_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SearchRecordsResponse) GetRecords() []*Record {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *SearchRecordsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// CreateRecordRequest holds the new record.
+type CreateRecordRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Tenant that owns the record.
+	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// The module.
+	Module string `protobuf:"bytes,2,opt,name=module,proto3" json:"module,omitempty"`
+	// Its fields.
+	Fields *structpb.Struct `protobuf:"bytes,3,opt,name=fields,proto3" json:"fields,omitempty"`
+	// Makes repetition harmless.
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateRecordRequest) Reset() {
+	*x = CreateRecordRequest{}
+	mi := &file_uniconnect_crm_v1_crm_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateRecordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateRecordRequest) ProtoMessage() {}
+
+func (x *CreateRecordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_crm_v1_crm_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateRecordRequest.ProtoReflect.Descriptor instead.
+func (*CreateRecordRequest) Descriptor() ([]byte, []int) {
+	return file_uniconnect_crm_v1_crm_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CreateRecordRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *CreateRecordRequest) GetModule() string {
+	if x != nil {
+		return x.Module
+	}
+	return ""
+}
+
+func (x *CreateRecordRequest) GetFields() *structpb.Struct {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *CreateRecordRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// CreateRecordResponse holds the record.
+type CreateRecordResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The record with its id.
+	Record        *Record `protobuf:"bytes,1,opt,name=record,proto3" json:"record,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateRecordResponse) Reset() {
+	*x = CreateRecordResponse{}
+	mi := &file_uniconnect_crm_v1_crm_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateRecordResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateRecordResponse) ProtoMessage() {}
+
+func (x *CreateRecordResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_crm_v1_crm_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateRecordResponse.ProtoReflect.Descriptor instead.
+func (*CreateRecordResponse) Descriptor() ([]byte, []int) {
+	return file_uniconnect_crm_v1_crm_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CreateRecordResponse) GetRecord() *Record {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+// AssignRecordRequest says who shall own a record.
+type AssignRecordRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Tenant that owns the record.
+	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// The module.
+	Module string `protobuf:"bytes,2,opt,name=module,proto3" json:"module,omitempty"`
+	// The record.
+	Id string `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`
+	// How the owner is chosen.
+	Strategy AssignRecordRequest_Strategy `protobuf:"varint,4,opt,name=strategy,proto3,enum=uniconnect.crm.v1.AssignRecordRequest_Strategy" json:"strategy,omitempty"`
+	// Ids of the users to choose from. For ROUND_ROBIN and LEAST_LOADED empty means the users of the group, or all users.
+	Users []string `protobuf:"bytes,5,rep,name=users,proto3" json:"users,omitempty"`
+	// Id of the group.
+	Group string `protobuf:"bytes,6,opt,name=group,proto3" json:"group,omitempty"`
+	// Makes repetition harmless.
+	RequestId     string `protobuf:"bytes,7,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AssignRecordRequest) Reset() {
+	*x = AssignRecordRequest{}
+	mi := &file_uniconnect_crm_v1_crm_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AssignRecordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AssignRecordRequest) ProtoMessage() {}
+
+func (x *AssignRecordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_crm_v1_crm_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AssignRecordRequest.ProtoReflect.Descriptor instead.
+func (*AssignRecordRequest) Descriptor() ([]byte, []int) {
+	return file_uniconnect_crm_v1_crm_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *AssignRecordRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *AssignRecordRequest) GetModule() string {
+	if x != nil {
+		return x.Module
+	}
+	return ""
+}
+
+func (x *AssignRecordRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AssignRecordRequest) GetStrategy() AssignRecordRequest_Strategy {
+	if x != nil {
+		return x.Strategy
+	}
+	return AssignRecordRequest_STRATEGY_UNSPECIFIED
+}
+
+func (x *AssignRecordRequest) GetUsers() []string {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *AssignRecordRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *AssignRecordRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// AssignRecordResponse holds the record with its owner.
+type AssignRecordResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The record; its field `owner` names the user.
+	Record        *Record `protobuf:"bytes,1,opt,name=record,proto3" json:"record,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AssignRecordResponse) Reset() {
+	*x = AssignRecordResponse{}
+	mi := &file_uniconnect_crm_v1_crm_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AssignRecordResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AssignRecordResponse) ProtoMessage() {}
+
+func (x *AssignRecordResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_crm_v1_crm_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AssignRecordResponse.ProtoReflect.Descriptor instead.
+func (*AssignRecordResponse) Descriptor() ([]byte, []int) {
+	return file_uniconnect_crm_v1_crm_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *AssignRecordResponse) GetRecord() *Record {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
 var File_uniconnect_crm_v1_crm_service_proto protoreflect.FileDescriptor
 
 const file_uniconnect_crm_v1_crm_service_proto_rawDesc = "" +
@@ -395,10 +991,70 @@ const file_uniconnect_crm_v1_crm_service_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\trequestId\x122\n" +
 	"\x10expected_version\x18\x06 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x0fexpectedVersion\"I\n" +
 	"\x14UpdateRecordResponse\x121\n" +
-	"\x06record\x18\x01 \x01(\v2\x19.uniconnect.crm.v1.RecordR\x06record2\xd5\x01\n" +
+	"\x06record\x18\x01 \x01(\v2\x19.uniconnect.crm.v1.RecordR\x06record\"\xa1\x02\n" +
+	"\tCondition\x12 \n" +
+	"\x05field\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x05field\x12K\n" +
+	"\boperator\x18\x02 \x01(\x0e2%.uniconnect.crm.v1.Condition.OperatorB\b\xbaH\x05\x82\x01\x02\x10\x01R\boperator\x12,\n" +
+	"\x05value\x18\x03 \x01(\v2\x16.google.protobuf.ValueR\x05value\"w\n" +
+	"\bOperator\x12\x18\n" +
+	"\x14OPERATOR_UNSPECIFIED\x10\x00\x12\n" +
+	"\n" +
+	"\x06EQUALS\x10\x01\x12\x0e\n" +
+	"\n" +
+	"NOT_EQUALS\x10\x02\x12\x10\n" +
+	"\fGREATER_THAN\x10\x03\x12\r\n" +
+	"\tLESS_THAN\x10\x04\x12\f\n" +
+	"\bCONTAINS\x10\x05\x12\x06\n" +
+	"\x02IN\x10\x06\"\x98\x02\n" +
+	"\x14SearchRecordsRequest\x12/\n" +
+	"\x06tenant\x18\x01 \x01(\tB\x17\xbaH\x14r\x122\x10^[a-z0-9]{1,32}$R\x06tenant\x125\n" +
+	"\x06module\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9_]{0,62}$R\x06module\x12F\n" +
+	"\n" +
+	"conditions\x18\x03 \x03(\v2\x1c.uniconnect.crm.v1.ConditionB\b\xbaH\x05\x92\x01\x02\x102R\n" +
+	"conditions\x12'\n" +
+	"\tpage_size\x18\x04 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"t\n" +
+	"\x15SearchRecordsResponse\x123\n" +
+	"\arecords\x18\x01 \x03(\v2\x19.uniconnect.crm.v1.RecordR\arecords\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xe1\x01\n" +
+	"\x13CreateRecordRequest\x12/\n" +
+	"\x06tenant\x18\x01 \x01(\tB\x17\xbaH\x14r\x122\x10^[a-z0-9]{1,32}$R\x06tenant\x125\n" +
+	"\x06module\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9_]{0,62}$R\x06module\x127\n" +
+	"\x06fields\x18\x03 \x01(\v2\x17.google.protobuf.StructB\x06\xbaH\x03\xc8\x01\x01R\x06fields\x12)\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\trequestId\"I\n" +
+	"\x14CreateRecordResponse\x121\n" +
+	"\x06record\x18\x01 \x01(\v2\x19.uniconnect.crm.v1.RecordR\x06record\"\xbc\x03\n" +
+	"\x13AssignRecordRequest\x12/\n" +
+	"\x06tenant\x18\x01 \x01(\tB\x17\xbaH\x14r\x122\x10^[a-z0-9]{1,32}$R\x06tenant\x125\n" +
+	"\x06module\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9_]{0,62}$R\x06module\x12\x1a\n" +
+	"\x02id\x18\x03 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x02id\x12W\n" +
+	"\bstrategy\x18\x04 \x01(\x0e2/.uniconnect.crm.v1.AssignRecordRequest.StrategyB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\bstrategy\x12\x1f\n" +
+	"\x05users\x18\x05 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01R\x05users\x12\x1e\n" +
+	"\x05group\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x05group\x12)\n" +
+	"\n" +
+	"request_id\x18\a \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\trequestId\"\\\n" +
+	"\bStrategy\x12\x18\n" +
+	"\x14STRATEGY_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04USER\x10\x01\x12\x0f\n" +
+	"\vROUND_ROBIN\x10\x02\x12\x10\n" +
+	"\fLEAST_LOADED\x10\x03\x12\t\n" +
+	"\x05GROUP\x10\x04\"I\n" +
+	"\x14AssignRecordResponse\x121\n" +
+	"\x06record\x18\x01 \x01(\v2\x19.uniconnect.crm.v1.RecordR\x06record2\x93\x04\n" +
 	"\n" +
 	"CrmService\x12^\n" +
-	"\tGetRecord\x12#.uniconnect.crm.v1.GetRecordRequest\x1a$.uniconnect.crm.v1.GetRecordResponse\"\x06\xaa\xbb\x18\x02\x18\x01\x12g\n" +
+	"\tGetRecord\x12#.uniconnect.crm.v1.GetRecordRequest\x1a$.uniconnect.crm.v1.GetRecordResponse\"\x06\xaa\xbb\x18\x02\x18\x01\x12j\n" +
+	"\rSearchRecords\x12'.uniconnect.crm.v1.SearchRecordsRequest\x1a(.uniconnect.crm.v1.SearchRecordsResponse\"\x06\xaa\xbb\x18\x02\x18\x01\x12g\n" +
+	"\fCreateRecord\x12&.uniconnect.crm.v1.CreateRecordRequest\x1a'.uniconnect.crm.v1.CreateRecordResponse\"\x06\xaa\xbb\x18\x02\x18\x01\x12g\n" +
+	"\fAssignRecord\x12&.uniconnect.crm.v1.AssignRecordRequest\x1a'.uniconnect.crm.v1.AssignRecordResponse\"\x06\xaa\xbb\x18\x02\x18\x01\x12g\n" +
 	"\fUpdateRecord\x12&.uniconnect.crm.v1.UpdateRecordRequest\x1a'.uniconnect.crm.v1.UpdateRecordResponse\"\x06\xaa\xbb\x18\x02\x18\x01B:Z8workflow.uniconnect/proto/gen/go/uniconnect/crm/v1;crmv1b\x06proto3"
 
 var (
@@ -413,32 +1069,57 @@ func file_uniconnect_crm_v1_crm_service_proto_rawDescGZIP() []byte {
 	return file_uniconnect_crm_v1_crm_service_proto_rawDescData
 }
 
-var file_uniconnect_crm_v1_crm_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_uniconnect_crm_v1_crm_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_uniconnect_crm_v1_crm_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_uniconnect_crm_v1_crm_service_proto_goTypes = []any{
-	(*Record)(nil),                // 0: uniconnect.crm.v1.Record
-	(*GetRecordRequest)(nil),      // 1: uniconnect.crm.v1.GetRecordRequest
-	(*GetRecordResponse)(nil),     // 2: uniconnect.crm.v1.GetRecordResponse
-	(*UpdateRecordRequest)(nil),   // 3: uniconnect.crm.v1.UpdateRecordRequest
-	(*UpdateRecordResponse)(nil),  // 4: uniconnect.crm.v1.UpdateRecordResponse
-	(*structpb.Struct)(nil),       // 5: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(Condition_Operator)(0),           // 0: uniconnect.crm.v1.Condition.Operator
+	(AssignRecordRequest_Strategy)(0), // 1: uniconnect.crm.v1.AssignRecordRequest.Strategy
+	(*Record)(nil),                    // 2: uniconnect.crm.v1.Record
+	(*GetRecordRequest)(nil),          // 3: uniconnect.crm.v1.GetRecordRequest
+	(*GetRecordResponse)(nil),         // 4: uniconnect.crm.v1.GetRecordResponse
+	(*UpdateRecordRequest)(nil),       // 5: uniconnect.crm.v1.UpdateRecordRequest
+	(*UpdateRecordResponse)(nil),      // 6: uniconnect.crm.v1.UpdateRecordResponse
+	(*Condition)(nil),                 // 7: uniconnect.crm.v1.Condition
+	(*SearchRecordsRequest)(nil),      // 8: uniconnect.crm.v1.SearchRecordsRequest
+	(*SearchRecordsResponse)(nil),     // 9: uniconnect.crm.v1.SearchRecordsResponse
+	(*CreateRecordRequest)(nil),       // 10: uniconnect.crm.v1.CreateRecordRequest
+	(*CreateRecordResponse)(nil),      // 11: uniconnect.crm.v1.CreateRecordResponse
+	(*AssignRecordRequest)(nil),       // 12: uniconnect.crm.v1.AssignRecordRequest
+	(*AssignRecordResponse)(nil),      // 13: uniconnect.crm.v1.AssignRecordResponse
+	(*structpb.Struct)(nil),           // 14: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),     // 15: google.protobuf.Timestamp
+	(*structpb.Value)(nil),            // 16: google.protobuf.Value
 }
 var file_uniconnect_crm_v1_crm_service_proto_depIdxs = []int32{
-	5, // 0: uniconnect.crm.v1.Record.fields:type_name -> google.protobuf.Struct
-	6, // 1: uniconnect.crm.v1.Record.create_time:type_name -> google.protobuf.Timestamp
-	6, // 2: uniconnect.crm.v1.Record.update_time:type_name -> google.protobuf.Timestamp
-	0, // 3: uniconnect.crm.v1.GetRecordResponse.record:type_name -> uniconnect.crm.v1.Record
-	5, // 4: uniconnect.crm.v1.UpdateRecordRequest.fields:type_name -> google.protobuf.Struct
-	0, // 5: uniconnect.crm.v1.UpdateRecordResponse.record:type_name -> uniconnect.crm.v1.Record
-	1, // 6: uniconnect.crm.v1.CrmService.GetRecord:input_type -> uniconnect.crm.v1.GetRecordRequest
-	3, // 7: uniconnect.crm.v1.CrmService.UpdateRecord:input_type -> uniconnect.crm.v1.UpdateRecordRequest
-	2, // 8: uniconnect.crm.v1.CrmService.GetRecord:output_type -> uniconnect.crm.v1.GetRecordResponse
-	4, // 9: uniconnect.crm.v1.CrmService.UpdateRecord:output_type -> uniconnect.crm.v1.UpdateRecordResponse
-	8, // [8:10] is the sub-list for method output_type
-	6, // [6:8] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	14, // 0: uniconnect.crm.v1.Record.fields:type_name -> google.protobuf.Struct
+	15, // 1: uniconnect.crm.v1.Record.create_time:type_name -> google.protobuf.Timestamp
+	15, // 2: uniconnect.crm.v1.Record.update_time:type_name -> google.protobuf.Timestamp
+	2,  // 3: uniconnect.crm.v1.GetRecordResponse.record:type_name -> uniconnect.crm.v1.Record
+	14, // 4: uniconnect.crm.v1.UpdateRecordRequest.fields:type_name -> google.protobuf.Struct
+	2,  // 5: uniconnect.crm.v1.UpdateRecordResponse.record:type_name -> uniconnect.crm.v1.Record
+	0,  // 6: uniconnect.crm.v1.Condition.operator:type_name -> uniconnect.crm.v1.Condition.Operator
+	16, // 7: uniconnect.crm.v1.Condition.value:type_name -> google.protobuf.Value
+	7,  // 8: uniconnect.crm.v1.SearchRecordsRequest.conditions:type_name -> uniconnect.crm.v1.Condition
+	2,  // 9: uniconnect.crm.v1.SearchRecordsResponse.records:type_name -> uniconnect.crm.v1.Record
+	14, // 10: uniconnect.crm.v1.CreateRecordRequest.fields:type_name -> google.protobuf.Struct
+	2,  // 11: uniconnect.crm.v1.CreateRecordResponse.record:type_name -> uniconnect.crm.v1.Record
+	1,  // 12: uniconnect.crm.v1.AssignRecordRequest.strategy:type_name -> uniconnect.crm.v1.AssignRecordRequest.Strategy
+	2,  // 13: uniconnect.crm.v1.AssignRecordResponse.record:type_name -> uniconnect.crm.v1.Record
+	3,  // 14: uniconnect.crm.v1.CrmService.GetRecord:input_type -> uniconnect.crm.v1.GetRecordRequest
+	8,  // 15: uniconnect.crm.v1.CrmService.SearchRecords:input_type -> uniconnect.crm.v1.SearchRecordsRequest
+	10, // 16: uniconnect.crm.v1.CrmService.CreateRecord:input_type -> uniconnect.crm.v1.CreateRecordRequest
+	12, // 17: uniconnect.crm.v1.CrmService.AssignRecord:input_type -> uniconnect.crm.v1.AssignRecordRequest
+	5,  // 18: uniconnect.crm.v1.CrmService.UpdateRecord:input_type -> uniconnect.crm.v1.UpdateRecordRequest
+	4,  // 19: uniconnect.crm.v1.CrmService.GetRecord:output_type -> uniconnect.crm.v1.GetRecordResponse
+	9,  // 20: uniconnect.crm.v1.CrmService.SearchRecords:output_type -> uniconnect.crm.v1.SearchRecordsResponse
+	11, // 21: uniconnect.crm.v1.CrmService.CreateRecord:output_type -> uniconnect.crm.v1.CreateRecordResponse
+	13, // 22: uniconnect.crm.v1.CrmService.AssignRecord:output_type -> uniconnect.crm.v1.AssignRecordResponse
+	6,  // 23: uniconnect.crm.v1.CrmService.UpdateRecord:output_type -> uniconnect.crm.v1.UpdateRecordResponse
+	19, // [19:24] is the sub-list for method output_type
+	14, // [14:19] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_uniconnect_crm_v1_crm_service_proto_init() }
@@ -451,13 +1132,14 @@ func file_uniconnect_crm_v1_crm_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_uniconnect_crm_v1_crm_service_proto_rawDesc), len(file_uniconnect_crm_v1_crm_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   5,
+			NumEnums:      2,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_uniconnect_crm_v1_crm_service_proto_goTypes,
 		DependencyIndexes: file_uniconnect_crm_v1_crm_service_proto_depIdxs,
+		EnumInfos:         file_uniconnect_crm_v1_crm_service_proto_enumTypes,
 		MessageInfos:      file_uniconnect_crm_v1_crm_service_proto_msgTypes,
 	}.Build()
 	File_uniconnect_crm_v1_crm_service_proto = out.File

@@ -19,8 +19,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	CrmService_GetRecord_FullMethodName    = "/uniconnect.crm.v1.CrmService/GetRecord"
-	CrmService_UpdateRecord_FullMethodName = "/uniconnect.crm.v1.CrmService/UpdateRecord"
+	CrmService_GetRecord_FullMethodName     = "/uniconnect.crm.v1.CrmService/GetRecord"
+	CrmService_SearchRecords_FullMethodName = "/uniconnect.crm.v1.CrmService/SearchRecords"
+	CrmService_CreateRecord_FullMethodName  = "/uniconnect.crm.v1.CrmService/CreateRecord"
+	CrmService_AssignRecord_FullMethodName  = "/uniconnect.crm.v1.CrmService/AssignRecord"
+	CrmService_UpdateRecord_FullMethodName  = "/uniconnect.crm.v1.CrmService/UpdateRecord"
 )
 
 // CrmServiceClient is the client API for CrmService service.
@@ -32,6 +35,12 @@ const (
 type CrmServiceClient interface {
 	// GetRecord returns one record, or NOT_FOUND.
 	GetRecord(ctx context.Context, in *GetRecordRequest, opts ...grpc.CallOption) (*GetRecordResponse, error)
+	// SearchRecords returns records that match all conditions, by id; a page at a time.
+	SearchRecords(ctx context.Context, in *SearchRecordsRequest, opts ...grpc.CallOption) (*SearchRecordsResponse, error)
+	// CreateRecord adds a record. The same request_id adds it once and is answered the same again.
+	CreateRecord(ctx context.Context, in *CreateRecordRequest, opts ...grpc.CallOption) (*CreateRecordResponse, error)
+	// AssignRecord gives a record an owner. The same request_id has an effect once and is answered the same again.
+	AssignRecord(ctx context.Context, in *AssignRecordRequest, opts ...grpc.CallOption) (*AssignRecordResponse, error)
 	// UpdateRecord sets the given fields and leaves the others. The same request_id has an effect once and is answered the same again.
 	UpdateRecord(ctx context.Context, in *UpdateRecordRequest, opts ...grpc.CallOption) (*UpdateRecordResponse, error)
 }
@@ -48,6 +57,36 @@ func (c *crmServiceClient) GetRecord(ctx context.Context, in *GetRecordRequest, 
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetRecordResponse)
 	err := c.cc.Invoke(ctx, CrmService_GetRecord_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *crmServiceClient) SearchRecords(ctx context.Context, in *SearchRecordsRequest, opts ...grpc.CallOption) (*SearchRecordsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SearchRecordsResponse)
+	err := c.cc.Invoke(ctx, CrmService_SearchRecords_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *crmServiceClient) CreateRecord(ctx context.Context, in *CreateRecordRequest, opts ...grpc.CallOption) (*CreateRecordResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateRecordResponse)
+	err := c.cc.Invoke(ctx, CrmService_CreateRecord_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *crmServiceClient) AssignRecord(ctx context.Context, in *AssignRecordRequest, opts ...grpc.CallOption) (*AssignRecordResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AssignRecordResponse)
+	err := c.cc.Invoke(ctx, CrmService_AssignRecord_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +112,12 @@ func (c *crmServiceClient) UpdateRecord(ctx context.Context, in *UpdateRecordReq
 type CrmServiceServer interface {
 	// GetRecord returns one record, or NOT_FOUND.
 	GetRecord(context.Context, *GetRecordRequest) (*GetRecordResponse, error)
+	// SearchRecords returns records that match all conditions, by id; a page at a time.
+	SearchRecords(context.Context, *SearchRecordsRequest) (*SearchRecordsResponse, error)
+	// CreateRecord adds a record. The same request_id adds it once and is answered the same again.
+	CreateRecord(context.Context, *CreateRecordRequest) (*CreateRecordResponse, error)
+	// AssignRecord gives a record an owner. The same request_id has an effect once and is answered the same again.
+	AssignRecord(context.Context, *AssignRecordRequest) (*AssignRecordResponse, error)
 	// UpdateRecord sets the given fields and leaves the others. The same request_id has an effect once and is answered the same again.
 	UpdateRecord(context.Context, *UpdateRecordRequest) (*UpdateRecordResponse, error)
 	mustEmbedUnimplementedCrmServiceServer()
@@ -87,6 +132,15 @@ type UnimplementedCrmServiceServer struct{}
 
 func (UnimplementedCrmServiceServer) GetRecord(context.Context, *GetRecordRequest) (*GetRecordResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetRecord not implemented")
+}
+func (UnimplementedCrmServiceServer) SearchRecords(context.Context, *SearchRecordsRequest) (*SearchRecordsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SearchRecords not implemented")
+}
+func (UnimplementedCrmServiceServer) CreateRecord(context.Context, *CreateRecordRequest) (*CreateRecordResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateRecord not implemented")
+}
+func (UnimplementedCrmServiceServer) AssignRecord(context.Context, *AssignRecordRequest) (*AssignRecordResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AssignRecord not implemented")
 }
 func (UnimplementedCrmServiceServer) UpdateRecord(context.Context, *UpdateRecordRequest) (*UpdateRecordResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateRecord not implemented")
@@ -130,6 +184,60 @@ func _CrmService_GetRecord_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CrmService_SearchRecords_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SearchRecordsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CrmServiceServer).SearchRecords(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CrmService_SearchRecords_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CrmServiceServer).SearchRecords(ctx, req.(*SearchRecordsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CrmService_CreateRecord_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateRecordRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CrmServiceServer).CreateRecord(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CrmService_CreateRecord_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CrmServiceServer).CreateRecord(ctx, req.(*CreateRecordRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CrmService_AssignRecord_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AssignRecordRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CrmServiceServer).AssignRecord(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CrmService_AssignRecord_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CrmServiceServer).AssignRecord(ctx, req.(*AssignRecordRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _CrmService_UpdateRecord_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(UpdateRecordRequest)
 	if err := dec(in); err != nil {
@@ -158,6 +266,18 @@ var CrmService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetRecord",
 			Handler:    _CrmService_GetRecord_Handler,
+		},
+		{
+			MethodName: "SearchRecords",
+			Handler:    _CrmService_SearchRecords_Handler,
+		},
+		{
+			MethodName: "CreateRecord",
+			Handler:    _CrmService_CreateRecord_Handler,
+		},
+		{
+			MethodName: "AssignRecord",
+			Handler:    _CrmService_AssignRecord_Handler,
 		},
 		{
 			MethodName: "UpdateRecord",

@@ -12,6 +12,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -224,7 +225,14 @@ type ListWorkflowsRequest struct {
 	// How many at most, 1 to 200. Default 50.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Where to go on, from the page before.
-	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// For example `state = "ACTIVE" AND trigger_type = "event" AND title : "call end"`. Fields: state, trigger_type (event, schedule,
+	// manual) and event_type with = and !=, title with : for words that begin so, all joined by AND.
+	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// `create_time`, `update_time` or `title`, with ` desc` to turn it round. Default `create_time desc`.
+	OrderBy string `protobuf:"bytes,4,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	// How much of each workflow is returned. Default FULL.
+	View          WorkflowView_Value `protobuf:"varint,5,opt,name=view,proto3,enum=uniconnect.workflow.v1.WorkflowView_Value" json:"view,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -271,6 +279,27 @@ func (x *ListWorkflowsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListWorkflowsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListWorkflowsRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
+func (x *ListWorkflowsRequest) GetView() WorkflowView_Value {
+	if x != nil {
+		return x.View
+	}
+	return WorkflowView_WORKFLOW_VIEW_UNSPECIFIED
 }
 
 // ListWorkflowsResponse is a page.
@@ -759,11 +788,932 @@ func (x *DeactivateWorkflowResponse) GetWorkflow() *Workflow {
 	return nil
 }
 
+// ValidateWorkflowRequest holds the workflow to look at.
+type ValidateWorkflowRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workflow. With an id it is checked as a new configuration of that one, else as a new workflow.
+	Workflow      *Workflow `protobuf:"bytes,1,opt,name=workflow,proto3" json:"workflow,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValidateWorkflowRequest) Reset() {
+	*x = ValidateWorkflowRequest{}
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValidateWorkflowRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValidateWorkflowRequest) ProtoMessage() {}
+
+func (x *ValidateWorkflowRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValidateWorkflowRequest.ProtoReflect.Descriptor instead.
+func (*ValidateWorkflowRequest) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_catalog_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ValidateWorkflowRequest) GetWorkflow() *Workflow {
+	if x != nil {
+		return x.Workflow
+	}
+	return nil
+}
+
+// ValidateWorkflowResponse holds what is wrong.
+type ValidateWorkflowResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether the workflow could be saved: there is no problem, or only warnings.
+	Valid bool `protobuf:"varint,1,opt,name=valid,proto3" json:"valid,omitempty"`
+	// Every problem, in the order of the fields.
+	Problems      []*Problem `protobuf:"bytes,2,rep,name=problems,proto3" json:"problems,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValidateWorkflowResponse) Reset() {
+	*x = ValidateWorkflowResponse{}
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValidateWorkflowResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValidateWorkflowResponse) ProtoMessage() {}
+
+func (x *ValidateWorkflowResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValidateWorkflowResponse.ProtoReflect.Descriptor instead.
+func (*ValidateWorkflowResponse) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_catalog_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ValidateWorkflowResponse) GetValid() bool {
+	if x != nil {
+		return x.Valid
+	}
+	return false
+}
+
+func (x *ValidateWorkflowResponse) GetProblems() []*Problem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+// DuplicateWorkflowRequest names the workflow to copy.
+type DuplicateWorkflowRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Title of the copy. Default: the title with ` (copy)`, or ` (copy 2)` and so on.
+	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	// State of the copy. Default INACTIVE, so that nothing happens twice.
+	State Workflow_State `protobuf:"varint,3,opt,name=state,proto3,enum=uniconnect.workflow.v1.Workflow_State" json:"state,omitempty"`
+	// Repeating a request with the same id returns the first answer. REST: the header `Idempotency-Key`.
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DuplicateWorkflowRequest) Reset() {
+	*x = DuplicateWorkflowRequest{}
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DuplicateWorkflowRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DuplicateWorkflowRequest) ProtoMessage() {}
+
+func (x *DuplicateWorkflowRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DuplicateWorkflowRequest.ProtoReflect.Descriptor instead.
+func (*DuplicateWorkflowRequest) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_catalog_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *DuplicateWorkflowRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DuplicateWorkflowRequest) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *DuplicateWorkflowRequest) GetState() Workflow_State {
+	if x != nil {
+		return x.State
+	}
+	return Workflow_STATE_UNSPECIFIED
+}
+
+func (x *DuplicateWorkflowRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// DuplicateWorkflowResponse holds the copy.
+type DuplicateWorkflowResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The copy.
+	Workflow      *Workflow `protobuf:"bytes,1,opt,name=workflow,proto3" json:"workflow,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DuplicateWorkflowResponse) Reset() {
+	*x = DuplicateWorkflowResponse{}
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DuplicateWorkflowResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DuplicateWorkflowResponse) ProtoMessage() {}
+
+func (x *DuplicateWorkflowResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DuplicateWorkflowResponse.ProtoReflect.Descriptor instead.
+func (*DuplicateWorkflowResponse) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_catalog_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *DuplicateWorkflowResponse) GetWorkflow() *Workflow {
+	if x != nil {
+		return x.Workflow
+	}
+	return nil
+}
+
+// ResetWorkflowRequest names the workflow to return to its last backup.
+type ResetWorkflowRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// When given, the call applies to that version of the workflow only.
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Repeating a request with the same id returns the first answer. REST: the header `Idempotency-Key`.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResetWorkflowRequest) Reset() {
+	*x = ResetWorkflowRequest{}
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResetWorkflowRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResetWorkflowRequest) ProtoMessage() {}
+
+func (x *ResetWorkflowRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResetWorkflowRequest.ProtoReflect.Descriptor instead.
+func (*ResetWorkflowRequest) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_catalog_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ResetWorkflowRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ResetWorkflowRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *ResetWorkflowRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// ResetWorkflowResponse holds the workflow as the backup has it.
+type ResetWorkflowResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workflow.
+	Workflow      *Workflow `protobuf:"bytes,1,opt,name=workflow,proto3" json:"workflow,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResetWorkflowResponse) Reset() {
+	*x = ResetWorkflowResponse{}
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResetWorkflowResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResetWorkflowResponse) ProtoMessage() {}
+
+func (x *ResetWorkflowResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResetWorkflowResponse.ProtoReflect.Descriptor instead.
+func (*ResetWorkflowResponse) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_catalog_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ResetWorkflowResponse) GetWorkflow() *Workflow {
+	if x != nil {
+		return x.Workflow
+	}
+	return nil
+}
+
+// RestoreBackupRequest names the backup to return to.
+type RestoreBackupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workflow's id.
+	WorkflowId string `protobuf:"bytes,1,opt,name=workflow_id,json=workflowId,proto3" json:"workflow_id,omitempty"`
+	// The backup's id.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// When given, the call applies to that version of the workflow only.
+	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Repeating a request with the same id returns the first answer. REST: the header `Idempotency-Key`.
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreBackupRequest) Reset() {
+	*x = RestoreBackupRequest{}
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreBackupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreBackupRequest) ProtoMessage() {}
+
+func (x *RestoreBackupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreBackupRequest.ProtoReflect.Descriptor instead.
+func (*RestoreBackupRequest) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_catalog_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RestoreBackupRequest) GetWorkflowId() string {
+	if x != nil {
+		return x.WorkflowId
+	}
+	return ""
+}
+
+func (x *RestoreBackupRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RestoreBackupRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *RestoreBackupRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// RestoreBackupResponse holds the workflow as the backup has it.
+type RestoreBackupResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workflow.
+	Workflow      *Workflow `protobuf:"bytes,1,opt,name=workflow,proto3" json:"workflow,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreBackupResponse) Reset() {
+	*x = RestoreBackupResponse{}
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreBackupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreBackupResponse) ProtoMessage() {}
+
+func (x *RestoreBackupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreBackupResponse.ProtoReflect.Descriptor instead.
+func (*RestoreBackupResponse) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_catalog_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *RestoreBackupResponse) GetWorkflow() *Workflow {
+	if x != nil {
+		return x.Workflow
+	}
+	return nil
+}
+
+// WatchWorkflowsRequest says where to begin.
+type WatchWorkflowsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// resume_token of the last message seen. Without one the watch begins now. One that is too old is refused with OUT_OF_RANGE: list the
+	// workflows and begin anew.
+	ResumeToken   string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchWorkflowsRequest) Reset() {
+	*x = WatchWorkflowsRequest{}
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchWorkflowsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchWorkflowsRequest) ProtoMessage() {}
+
+func (x *WatchWorkflowsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchWorkflowsRequest.ProtoReflect.Descriptor instead.
+func (*WatchWorkflowsRequest) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_catalog_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *WatchWorkflowsRequest) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+// WatchWorkflowsResponse is one change, or none: the first message, and one at least every 15 s, only brings a resume token.
+type WatchWorkflowsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What changed.
+	//
+	// Types that are valid to be assigned to Change:
+	//
+	//	*WatchWorkflowsResponse_Workflow
+	//	*WatchWorkflowsResponse_DeletedId
+	Change isWatchWorkflowsResponse_Change `protobuf_oneof:"change"`
+	// Where to go on after a lost connection.
+	ResumeToken   string `protobuf:"bytes,3,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchWorkflowsResponse) Reset() {
+	*x = WatchWorkflowsResponse{}
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchWorkflowsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchWorkflowsResponse) ProtoMessage() {}
+
+func (x *WatchWorkflowsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchWorkflowsResponse.ProtoReflect.Descriptor instead.
+func (*WatchWorkflowsResponse) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_catalog_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *WatchWorkflowsResponse) GetChange() isWatchWorkflowsResponse_Change {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *WatchWorkflowsResponse) GetWorkflow() *Workflow {
+	if x != nil {
+		if x, ok := x.Change.(*WatchWorkflowsResponse_Workflow); ok {
+			return x.Workflow
+		}
+	}
+	return nil
+}
+
+func (x *WatchWorkflowsResponse) GetDeletedId() string {
+	if x != nil {
+		if x, ok := x.Change.(*WatchWorkflowsResponse_DeletedId); ok {
+			return x.DeletedId
+		}
+	}
+	return ""
+}
+
+func (x *WatchWorkflowsResponse) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+type isWatchWorkflowsResponse_Change interface {
+	isWatchWorkflowsResponse_Change()
+}
+
+type WatchWorkflowsResponse_Workflow struct {
+	// The workflow after the change, without steps and settings.
+	Workflow *Workflow `protobuf:"bytes,1,opt,name=workflow,proto3,oneof"`
+}
+
+type WatchWorkflowsResponse_DeletedId struct {
+	// The id of a workflow that is gone for good.
+	DeletedId string `protobuf:"bytes,2,opt,name=deleted_id,json=deletedId,proto3,oneof"`
+}
+
+func (*WatchWorkflowsResponse_Workflow) isWatchWorkflowsResponse_Change() {}
+
+func (*WatchWorkflowsResponse_DeletedId) isWatchWorkflowsResponse_Change() {}
+
+// PreviewDeleteRequest names the workflow.
+type PreviewDeleteRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewDeleteRequest) Reset() {
+	*x = PreviewDeleteRequest{}
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewDeleteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewDeleteRequest) ProtoMessage() {}
+
+func (x *PreviewDeleteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewDeleteRequest.ProtoReflect.Descriptor instead.
+func (*PreviewDeleteRequest) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_catalog_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *PreviewDeleteRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// PreviewDeleteResponse holds what would go.
+type PreviewDeleteResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What would go.
+	Preview       *DeletePreview `protobuf:"bytes,1,opt,name=preview,proto3" json:"preview,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewDeleteResponse) Reset() {
+	*x = PreviewDeleteResponse{}
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewDeleteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewDeleteResponse) ProtoMessage() {}
+
+func (x *PreviewDeleteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewDeleteResponse.ProtoReflect.Descriptor instead.
+func (*PreviewDeleteResponse) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_catalog_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *PreviewDeleteResponse) GetPreview() *DeletePreview {
+	if x != nil {
+		return x.Preview
+	}
+	return nil
+}
+
+// DeletePreview is what goes with a workflow, and who would miss it.
+type DeletePreview struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What people call the workflow; typed again to confirm.
+	Title string `protobuf:"bytes,1,opt,name=title,proto3" json:"title,omitempty"`
+	// Guards the deletion: give it to DeleteWorkflow.
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Runs that have not ended and would be cut off.
+	UnfinishedExecutions int32 `protobuf:"varint,3,opt,name=unfinished_executions,json=unfinishedExecutions,proto3" json:"unfinished_executions,omitempty"`
+	// Some of them, those that wait longest first, at most 50.
+	WaitingExecutions []*DeletePreview_WaitingExecution `protobuf:"bytes,4,rep,name=waiting_executions,json=waitingExecutions,proto3" json:"waiting_executions,omitempty"`
+	// Workflows that call this one and would fail there, at most 50.
+	Callers []*DeletePreview_Caller `protobuf:"bytes,5,rep,name=callers,proto3" json:"callers,omitempty"`
+	// How many revisions go.
+	Revisions int32 `protobuf:"varint,6,opt,name=revisions,proto3" json:"revisions,omitempty"`
+	// How many backups go.
+	Backups int32 `protobuf:"varint,7,opt,name=backups,proto3" json:"backups,omitempty"`
+	// Whether there is a draft, which goes.
+	Draft         bool `protobuf:"varint,8,opt,name=draft,proto3" json:"draft,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeletePreview) Reset() {
+	*x = DeletePreview{}
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeletePreview) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeletePreview) ProtoMessage() {}
+
+func (x *DeletePreview) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeletePreview.ProtoReflect.Descriptor instead.
+func (*DeletePreview) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_catalog_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *DeletePreview) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *DeletePreview) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *DeletePreview) GetUnfinishedExecutions() int32 {
+	if x != nil {
+		return x.UnfinishedExecutions
+	}
+	return 0
+}
+
+func (x *DeletePreview) GetWaitingExecutions() []*DeletePreview_WaitingExecution {
+	if x != nil {
+		return x.WaitingExecutions
+	}
+	return nil
+}
+
+func (x *DeletePreview) GetCallers() []*DeletePreview_Caller {
+	if x != nil {
+		return x.Callers
+	}
+	return nil
+}
+
+func (x *DeletePreview) GetRevisions() int32 {
+	if x != nil {
+		return x.Revisions
+	}
+	return 0
+}
+
+func (x *DeletePreview) GetBackups() int32 {
+	if x != nil {
+		return x.Backups
+	}
+	return 0
+}
+
+func (x *DeletePreview) GetDraft() bool {
+	if x != nil {
+		return x.Draft
+	}
+	return false
+}
+
+// WaitingExecution is a run that has not ended.
+type DeletePreview_WaitingExecution struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The run.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Path of the step that it is at; empty before the first.
+	StepPath string `protobuf:"bytes,2,opt,name=step_path,json=stepPath,proto3" json:"step_path,omitempty"`
+	// When it goes on by itself; unset when it is running or queued.
+	WakeTime      *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=wake_time,json=wakeTime,proto3" json:"wake_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeletePreview_WaitingExecution) Reset() {
+	*x = DeletePreview_WaitingExecution{}
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeletePreview_WaitingExecution) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeletePreview_WaitingExecution) ProtoMessage() {}
+
+func (x *DeletePreview_WaitingExecution) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeletePreview_WaitingExecution.ProtoReflect.Descriptor instead.
+func (*DeletePreview_WaitingExecution) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_catalog_service_proto_rawDescGZIP(), []int{26, 0}
+}
+
+func (x *DeletePreview_WaitingExecution) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DeletePreview_WaitingExecution) GetStepPath() string {
+	if x != nil {
+		return x.StepPath
+	}
+	return ""
+}
+
+func (x *DeletePreview_WaitingExecution) GetWakeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WakeTime
+	}
+	return nil
+}
+
+// Caller is a workflow that calls this one.
+type DeletePreview_Caller struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Its title.
+	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	// Whether it starts.
+	State         Workflow_State `protobuf:"varint,3,opt,name=state,proto3,enum=uniconnect.workflow.v1.Workflow_State" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeletePreview_Caller) Reset() {
+	*x = DeletePreview_Caller{}
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeletePreview_Caller) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeletePreview_Caller) ProtoMessage() {}
+
+func (x *DeletePreview_Caller) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeletePreview_Caller.ProtoReflect.Descriptor instead.
+func (*DeletePreview_Caller) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_catalog_service_proto_rawDescGZIP(), []int{26, 1}
+}
+
+func (x *DeletePreview_Caller) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DeletePreview_Caller) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *DeletePreview_Caller) GetState() Workflow_State {
+	if x != nil {
+		return x.State
+	}
+	return Workflow_STATE_UNSPECIFIED
+}
+
 var File_uniconnect_workflow_v1_catalog_service_proto protoreflect.FileDescriptor
 
 const file_uniconnect_workflow_v1_catalog_service_proto_rawDesc = "" +
 	"\n" +
-	",uniconnect/workflow/v1/catalog_service.proto\x12\x16uniconnect.workflow.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\"uniconnect/access/v1/options.proto\x1a%uniconnect/workflow/v1/workflow.proto\"\x86\x01\n" +
+	",uniconnect/workflow/v1/catalog_service.proto\x12\x16uniconnect.workflow.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"uniconnect/access/v1/options.proto\x1a\"uniconnect/workflow/v1/audit.proto\x1a#uniconnect/workflow/v1/backup.proto\x1a\"uniconnect/workflow/v1/draft.proto\x1a%uniconnect/workflow/v1/exchange.proto\x1a$uniconnect/workflow/v1/history.proto\x1a$uniconnect/workflow/v1/problem.proto\x1a%uniconnect/workflow/v1/template.proto\x1a%uniconnect/workflow/v1/workflow.proto\"\x86\x01\n" +
 	"\x15CreateWorkflowRequest\x12D\n" +
 	"\bworkflow\x18\x01 \x01(\v2 .uniconnect.workflow.v1.WorkflowB\x06\xbaH\x03\xc8\x01\x01R\bworkflow\x12'\n" +
 	"\n" +
@@ -773,12 +1723,15 @@ const file_uniconnect_workflow_v1_catalog_service_proto_rawDesc = "" +
 	"\x12GetWorkflowRequest\x12\x18\n" +
 	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\"S\n" +
 	"\x13GetWorkflowResponse\x12<\n" +
-	"\bworkflow\x18\x01 \x01(\v2 .uniconnect.workflow.v1.WorkflowR\bworkflow\"h\n" +
+	"\bworkflow\x18\x01 \x01(\v2 .uniconnect.workflow.v1.WorkflowR\bworkflow\"\xf8\x01\n" +
 	"\x14ListWorkflowsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x7f\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12 \n" +
+	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06filter\x12\"\n" +
+	"\border_by\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\aorderBy\x12H\n" +
+	"\x04view\x18\x05 \x01(\x0e2*.uniconnect.workflow.v1.WorkflowView.ValueB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04view\"\x7f\n" +
 	"\x15ListWorkflowsResponse\x12>\n" +
 	"\tworkflows\x18\x01 \x03(\v2 .uniconnect.workflow.v1.WorkflowR\tworkflows\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc3\x01\n" +
@@ -809,7 +1762,66 @@ const file_uniconnect_workflow_v1_catalog_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\"Z\n" +
 	"\x1aDeactivateWorkflowResponse\x12<\n" +
-	"\bworkflow\x18\x01 \x01(\v2 .uniconnect.workflow.v1.WorkflowR\bworkflow2\x93\t\n" +
+	"\bworkflow\x18\x01 \x01(\v2 .uniconnect.workflow.v1.WorkflowR\bworkflow\"_\n" +
+	"\x17ValidateWorkflowRequest\x12D\n" +
+	"\bworkflow\x18\x01 \x01(\v2 .uniconnect.workflow.v1.WorkflowB\x06\xbaH\x03\xd8\x01\x03R\bworkflow\"m\n" +
+	"\x18ValidateWorkflowResponse\x12\x14\n" +
+	"\x05valid\x18\x01 \x01(\bR\x05valid\x12;\n" +
+	"\bproblems\x18\x02 \x03(\v2\x1f.uniconnect.workflow.v1.ProblemR\bproblems\"\xc7\x01\n" +
+	"\x18DuplicateWorkflowRequest\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12\x1e\n" +
+	"\x05title\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x05title\x12H\n" +
+	"\x05state\x18\x03 \x01(\x0e2&.uniconnect.workflow.v1.Workflow.StateB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x03R\x05state\x12'\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\"Y\n" +
+	"\x19DuplicateWorkflowResponse\x12<\n" +
+	"\bworkflow\x18\x01 \x01(\v2 .uniconnect.workflow.v1.WorkflowR\bworkflow\"v\n" +
+	"\x14ResetWorkflowRequest\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12\x1b\n" +
+	"\x04etag\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12'\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\"U\n" +
+	"\x15ResetWorkflowResponse\x12<\n" +
+	"\bworkflow\x18\x01 \x01(\v2 .uniconnect.workflow.v1.WorkflowR\bworkflow\"\xa1\x01\n" +
+	"\x14RestoreBackupRequest\x12)\n" +
+	"\vworkflow_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
+	"workflowId\x12\x18\n" +
+	"\x02id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12\x1b\n" +
+	"\x04etag\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\x12'\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\"U\n" +
+	"\x15RestoreBackupResponse\x12<\n" +
+	"\bworkflow\x18\x01 \x01(\v2 .uniconnect.workflow.v1.WorkflowR\bworkflow\"D\n" +
+	"\x15WatchWorkflowsRequest\x12+\n" +
+	"\fresume_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\vresumeToken\"\xa6\x01\n" +
+	"\x16WatchWorkflowsResponse\x12>\n" +
+	"\bworkflow\x18\x01 \x01(\v2 .uniconnect.workflow.v1.WorkflowH\x00R\bworkflow\x12\x1f\n" +
+	"\n" +
+	"deleted_id\x18\x02 \x01(\tH\x00R\tdeletedId\x12!\n" +
+	"\fresume_token\x18\x03 \x01(\tR\vresumeTokenB\b\n" +
+	"\x06change\"0\n" +
+	"\x14PreviewDeleteRequest\x12\x18\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\"X\n" +
+	"\x15PreviewDeleteResponse\x12?\n" +
+	"\apreview\x18\x01 \x01(\v2%.uniconnect.workflow.v1.DeletePreviewR\apreview\"\xd3\x04\n" +
+	"\rDeletePreview\x12\x14\n" +
+	"\x05title\x18\x01 \x01(\tR\x05title\x12\x12\n" +
+	"\x04etag\x18\x02 \x01(\tR\x04etag\x123\n" +
+	"\x15unfinished_executions\x18\x03 \x01(\x05R\x14unfinishedExecutions\x12e\n" +
+	"\x12waiting_executions\x18\x04 \x03(\v26.uniconnect.workflow.v1.DeletePreview.WaitingExecutionR\x11waitingExecutions\x12F\n" +
+	"\acallers\x18\x05 \x03(\v2,.uniconnect.workflow.v1.DeletePreview.CallerR\acallers\x12\x1c\n" +
+	"\trevisions\x18\x06 \x01(\x05R\trevisions\x12\x18\n" +
+	"\abackups\x18\a \x01(\x05R\abackups\x12\x14\n" +
+	"\x05draft\x18\b \x01(\bR\x05draft\x1ax\n" +
+	"\x10WaitingExecution\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
+	"\tstep_path\x18\x02 \x01(\tR\bstepPath\x127\n" +
+	"\twake_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bwakeTime\x1al\n" +
+	"\x06Caller\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05title\x18\x02 \x01(\tR\x05title\x12<\n" +
+	"\x05state\x18\x03 \x01(\x0e2&.uniconnect.workflow.v1.Workflow.StateR\x05state2\xd1#\n" +
 	"\x16WorkflowCatalogService\x12\xa0\x01\n" +
 	"\x0eCreateWorkflow\x12-.uniconnect.workflow.v1.CreateWorkflowRequest\x1a..uniconnect.workflow.v1.CreateWorkflowResponse\"/\xaa\xbb\x18\x02\b\x02\x82\xd3\xe4\x93\x02#:\bworkflowb\bworkflow\"\r/v1/workflows\x12\x92\x01\n" +
 	"\vGetWorkflow\x12*.uniconnect.workflow.v1.GetWorkflowRequest\x1a+.uniconnect.workflow.v1.GetWorkflowResponse\"*\xaa\xbb\x18\x02\b\x01\x82\xd3\xe4\x93\x02\x1eb\bworkflow\x12\x12/v1/workflows/{id}\x12\x89\x01\n" +
@@ -817,7 +1829,28 @@ const file_uniconnect_workflow_v1_catalog_service_proto_rawDesc = "" +
 	"\x0eUpdateWorkflow\x12-.uniconnect.workflow.v1.UpdateWorkflowRequest\x1a..uniconnect.workflow.v1.UpdateWorkflowResponse\"=\xaa\xbb\x18\x02\b\x03\x82\xd3\xe4\x93\x021:\bworkflowb\bworkflow2\x1b/v1/workflows/{workflow.id}\x12\x9b\x01\n" +
 	"\x0eDeleteWorkflow\x12-.uniconnect.workflow.v1.DeleteWorkflowRequest\x1a..uniconnect.workflow.v1.DeleteWorkflowResponse\"*\xaa\xbb\x18\x02\b\b\x82\xd3\xe4\x93\x02\x1eb\bworkflow*\x12/v1/workflows/{id}\x12\xad\x01\n" +
 	"\x10ActivateWorkflow\x12/.uniconnect.workflow.v1.ActivateWorkflowRequest\x1a0.uniconnect.workflow.v1.ActivateWorkflowResponse\"6\xaa\xbb\x18\x02\b\x04\x82\xd3\xe4\x93\x02*:\x01*b\bworkflow\"\x1b/v1/workflows/{id}:activate\x12\xb5\x01\n" +
-	"\x12DeactivateWorkflow\x121.uniconnect.workflow.v1.DeactivateWorkflowRequest\x1a2.uniconnect.workflow.v1.DeactivateWorkflowResponse\"8\xaa\xbb\x18\x02\b\x04\x82\xd3\xe4\x93\x02,:\x01*b\bworkflow\"\x1d/v1/workflows/{id}:deactivateBDZBworkflow.uniconnect/proto/gen/go/uniconnect/workflow/v1;workflowv1b\x06proto3"
+	"\x12DeactivateWorkflow\x121.uniconnect.workflow.v1.DeactivateWorkflowRequest\x1a2.uniconnect.workflow.v1.DeactivateWorkflowResponse\"8\xaa\xbb\x18\x02\b\x04\x82\xd3\xe4\x93\x02,:\x01*b\bworkflow\"\x1d/v1/workflows/{id}:deactivate\x12\x94\x01\n" +
+	"\x0eWatchWorkflows\x12-.uniconnect.workflow.v1.WatchWorkflowsRequest\x1a..uniconnect.workflow.v1.WatchWorkflowsResponse\"!\xaa\xbb\x18\x02\b\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/workflows:watch0\x01\x12\xa5\x01\n" +
+	"\x10ValidateWorkflow\x12/.uniconnect.workflow.v1.ValidateWorkflowRequest\x1a0.uniconnect.workflow.v1.ValidateWorkflowResponse\".\xaa\xbb\x18\x02\b\x03\x82\xd3\xe4\x93\x02\":\bworkflow\"\x16/v1/workflows:validate\x12\xb1\x01\n" +
+	"\x11DuplicateWorkflow\x120.uniconnect.workflow.v1.DuplicateWorkflowRequest\x1a1.uniconnect.workflow.v1.DuplicateWorkflowResponse\"7\xaa\xbb\x18\x02\b\x02\x82\xd3\xe4\x93\x02+:\x01*b\bworkflow\"\x1c/v1/workflows/{id}:duplicate\x12\xa5\x01\n" +
+	"\rPreviewDelete\x12,.uniconnect.workflow.v1.PreviewDeleteRequest\x1a-.uniconnect.workflow.v1.PreviewDeleteResponse\"7\xaa\xbb\x18\x02\b\x01\x82\xd3\xe4\x93\x02+b\apreview\x12 /v1/workflows/{id}:deletePreview\x12\xa1\x01\n" +
+	"\rListRevisions\x12,.uniconnect.workflow.v1.ListRevisionsRequest\x1a-.uniconnect.workflow.v1.ListRevisionsResponse\"3\xaa\xbb\x18\x02\b\x01\x82\xd3\xe4\x93\x02'\x12%/v1/workflows/{workflow_id}/revisions\x12\xb0\x01\n" +
+	"\vGetRevision\x12*.uniconnect.workflow.v1.GetRevisionRequest\x1a+.uniconnect.workflow.v1.GetRevisionResponse\"H\xaa\xbb\x18\x02\b\x01\x82\xd3\xe4\x93\x02<b\brevision\x120/v1/workflows/{workflow_id}/revisions/{revision}\x12\x96\x01\n" +
+	"\fDiffWorkflow\x12+.uniconnect.workflow.v1.DiffWorkflowRequest\x1a,.uniconnect.workflow.v1.DiffWorkflowResponse\"+\xaa\xbb\x18\x02\b\x01\x82\xd3\xe4\x93\x02\x1fb\x04diff\x12\x17/v1/workflows/{id}:diff\x12\x8f\x01\n" +
+	"\bGetDraft\x12'.uniconnect.workflow.v1.GetDraftRequest\x1a(.uniconnect.workflow.v1.GetDraftResponse\"0\xaa\xbb\x18\x02\b\x01\x82\xd3\xe4\x93\x02$b\bworkflow\x12\x18/v1/workflows/{id}/draft\x12\xa2\x01\n" +
+	"\vUpdateDraft\x12*.uniconnect.workflow.v1.UpdateDraftRequest\x1a+.uniconnect.workflow.v1.UpdateDraftResponse\":\xaa\xbb\x18\x02\b\x03\x82\xd3\xe4\x93\x02.:\bworkflowb\bworkflow\x1a\x18/v1/workflows/{id}/draft\x12\x8e\x01\n" +
+	"\vDeleteDraft\x12*.uniconnect.workflow.v1.DeleteDraftRequest\x1a+.uniconnect.workflow.v1.DeleteDraftResponse\"&\xaa\xbb\x18\x02\b\x03\x82\xd3\xe4\x93\x02\x1a*\x18/v1/workflows/{id}/draft\x12\xa9\x01\n" +
+	"\x0fPublishWorkflow\x12..uniconnect.workflow.v1.PublishWorkflowRequest\x1a/.uniconnect.workflow.v1.PublishWorkflowResponse\"5\xaa\xbb\x18\x02\b\x03\x82\xd3\xe4\x93\x02):\x01*b\bworkflow\"\x1a/v1/workflows/{id}:publish\x12\xa3\x01\n" +
+	"\x0eBackupWorkflow\x12-.uniconnect.workflow.v1.BackupWorkflowRequest\x1a..uniconnect.workflow.v1.BackupWorkflowResponse\"2\xaa\xbb\x18\x02\b\x06\x82\xd3\xe4\x93\x02&:\x01*b\x06backup\"\x19/v1/workflows/{id}:backup\x12\x99\x01\n" +
+	"\vListBackups\x12*.uniconnect.workflow.v1.ListBackupsRequest\x1a+.uniconnect.workflow.v1.ListBackupsResponse\"1\xaa\xbb\x18\x02\b\x01\x82\xd3\xe4\x93\x02%\x12#/v1/workflows/{workflow_id}/backups\x12\xa1\x01\n" +
+	"\fDeleteBackup\x12+.uniconnect.workflow.v1.DeleteBackupRequest\x1a,.uniconnect.workflow.v1.DeleteBackupResponse\"6\xaa\xbb\x18\x02\b\x06\x82\xd3\xe4\x93\x02**(/v1/workflows/{workflow_id}/backups/{id}\x12\xb9\x01\n" +
+	"\rRestoreBackup\x12,.uniconnect.workflow.v1.RestoreBackupRequest\x1a-.uniconnect.workflow.v1.RestoreBackupResponse\"K\xaa\xbb\x18\x02\b\a\x82\xd3\xe4\x93\x02?:\x01*b\bworkflow\"0/v1/workflows/{workflow_id}/backups/{id}:restore\x12\xa1\x01\n" +
+	"\rResetWorkflow\x12,.uniconnect.workflow.v1.ResetWorkflowRequest\x1a-.uniconnect.workflow.v1.ResetWorkflowResponse\"3\xaa\xbb\x18\x02\b\a\x82\xd3\xe4\x93\x02':\x01*b\bworkflow\"\x18/v1/workflows/{id}:reset\x12\xa2\x01\n" +
+	"\x0eExportWorkflow\x12-.uniconnect.workflow.v1.ExportWorkflowRequest\x1a..uniconnect.workflow.v1.ExportWorkflowResponse\"1\xaa\xbb\x18\x02\b\x01\x82\xd3\xe4\x93\x02%b\bdocument\x12\x19/v1/workflows/{id}:export\x12\x96\x01\n" +
+	"\x0eImportWorkflow\x12-.uniconnect.workflow.v1.ImportWorkflowRequest\x1a..uniconnect.workflow.v1.ImportWorkflowResponse\"%\xaa\xbb\x18\x02\b\x03\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/workflows:import\x12\x89\x01\n" +
+	"\rListTemplates\x12,.uniconnect.workflow.v1.ListTemplatesRequest\x1a-.uniconnect.workflow.v1.ListTemplatesResponse\"\x1b\xaa\xbb\x18\x02\b\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/templates\x12\x92\x01\n" +
+	"\vGetTemplate\x12*.uniconnect.workflow.v1.GetTemplateRequest\x1a+.uniconnect.workflow.v1.GetTemplateResponse\"*\xaa\xbb\x18\x02\b\x01\x82\xd3\xe4\x93\x02\x1eb\btemplate\x12\x12/v1/templates/{id}\x12\x97\x01\n" +
+	"\x10ListAuditEntries\x12/.uniconnect.workflow.v1.ListAuditEntriesRequest\x1a0.uniconnect.workflow.v1.ListAuditEntriesResponse\" \xaa\xbb\x18\x04 \x01\b\x10\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/auditEntriesBDZBworkflow.uniconnect/proto/gen/go/uniconnect/workflow/v1;workflowv1b\x06proto3"
 
 var (
 	file_uniconnect_workflow_v1_catalog_service_proto_rawDescOnce sync.Once
@@ -831,55 +1864,159 @@ func file_uniconnect_workflow_v1_catalog_service_proto_rawDescGZIP() []byte {
 	return file_uniconnect_workflow_v1_catalog_service_proto_rawDescData
 }
 
-var file_uniconnect_workflow_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_uniconnect_workflow_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_uniconnect_workflow_v1_catalog_service_proto_goTypes = []any{
-	(*CreateWorkflowRequest)(nil),      // 0: uniconnect.workflow.v1.CreateWorkflowRequest
-	(*CreateWorkflowResponse)(nil),     // 1: uniconnect.workflow.v1.CreateWorkflowResponse
-	(*GetWorkflowRequest)(nil),         // 2: uniconnect.workflow.v1.GetWorkflowRequest
-	(*GetWorkflowResponse)(nil),        // 3: uniconnect.workflow.v1.GetWorkflowResponse
-	(*ListWorkflowsRequest)(nil),       // 4: uniconnect.workflow.v1.ListWorkflowsRequest
-	(*ListWorkflowsResponse)(nil),      // 5: uniconnect.workflow.v1.ListWorkflowsResponse
-	(*UpdateWorkflowRequest)(nil),      // 6: uniconnect.workflow.v1.UpdateWorkflowRequest
-	(*UpdateWorkflowResponse)(nil),     // 7: uniconnect.workflow.v1.UpdateWorkflowResponse
-	(*DeleteWorkflowRequest)(nil),      // 8: uniconnect.workflow.v1.DeleteWorkflowRequest
-	(*DeleteWorkflowResponse)(nil),     // 9: uniconnect.workflow.v1.DeleteWorkflowResponse
-	(*ActivateWorkflowRequest)(nil),    // 10: uniconnect.workflow.v1.ActivateWorkflowRequest
-	(*ActivateWorkflowResponse)(nil),   // 11: uniconnect.workflow.v1.ActivateWorkflowResponse
-	(*DeactivateWorkflowRequest)(nil),  // 12: uniconnect.workflow.v1.DeactivateWorkflowRequest
-	(*DeactivateWorkflowResponse)(nil), // 13: uniconnect.workflow.v1.DeactivateWorkflowResponse
-	(*Workflow)(nil),                   // 14: uniconnect.workflow.v1.Workflow
-	(*fieldmaskpb.FieldMask)(nil),      // 15: google.protobuf.FieldMask
+	(*CreateWorkflowRequest)(nil),          // 0: uniconnect.workflow.v1.CreateWorkflowRequest
+	(*CreateWorkflowResponse)(nil),         // 1: uniconnect.workflow.v1.CreateWorkflowResponse
+	(*GetWorkflowRequest)(nil),             // 2: uniconnect.workflow.v1.GetWorkflowRequest
+	(*GetWorkflowResponse)(nil),            // 3: uniconnect.workflow.v1.GetWorkflowResponse
+	(*ListWorkflowsRequest)(nil),           // 4: uniconnect.workflow.v1.ListWorkflowsRequest
+	(*ListWorkflowsResponse)(nil),          // 5: uniconnect.workflow.v1.ListWorkflowsResponse
+	(*UpdateWorkflowRequest)(nil),          // 6: uniconnect.workflow.v1.UpdateWorkflowRequest
+	(*UpdateWorkflowResponse)(nil),         // 7: uniconnect.workflow.v1.UpdateWorkflowResponse
+	(*DeleteWorkflowRequest)(nil),          // 8: uniconnect.workflow.v1.DeleteWorkflowRequest
+	(*DeleteWorkflowResponse)(nil),         // 9: uniconnect.workflow.v1.DeleteWorkflowResponse
+	(*ActivateWorkflowRequest)(nil),        // 10: uniconnect.workflow.v1.ActivateWorkflowRequest
+	(*ActivateWorkflowResponse)(nil),       // 11: uniconnect.workflow.v1.ActivateWorkflowResponse
+	(*DeactivateWorkflowRequest)(nil),      // 12: uniconnect.workflow.v1.DeactivateWorkflowRequest
+	(*DeactivateWorkflowResponse)(nil),     // 13: uniconnect.workflow.v1.DeactivateWorkflowResponse
+	(*ValidateWorkflowRequest)(nil),        // 14: uniconnect.workflow.v1.ValidateWorkflowRequest
+	(*ValidateWorkflowResponse)(nil),       // 15: uniconnect.workflow.v1.ValidateWorkflowResponse
+	(*DuplicateWorkflowRequest)(nil),       // 16: uniconnect.workflow.v1.DuplicateWorkflowRequest
+	(*DuplicateWorkflowResponse)(nil),      // 17: uniconnect.workflow.v1.DuplicateWorkflowResponse
+	(*ResetWorkflowRequest)(nil),           // 18: uniconnect.workflow.v1.ResetWorkflowRequest
+	(*ResetWorkflowResponse)(nil),          // 19: uniconnect.workflow.v1.ResetWorkflowResponse
+	(*RestoreBackupRequest)(nil),           // 20: uniconnect.workflow.v1.RestoreBackupRequest
+	(*RestoreBackupResponse)(nil),          // 21: uniconnect.workflow.v1.RestoreBackupResponse
+	(*WatchWorkflowsRequest)(nil),          // 22: uniconnect.workflow.v1.WatchWorkflowsRequest
+	(*WatchWorkflowsResponse)(nil),         // 23: uniconnect.workflow.v1.WatchWorkflowsResponse
+	(*PreviewDeleteRequest)(nil),           // 24: uniconnect.workflow.v1.PreviewDeleteRequest
+	(*PreviewDeleteResponse)(nil),          // 25: uniconnect.workflow.v1.PreviewDeleteResponse
+	(*DeletePreview)(nil),                  // 26: uniconnect.workflow.v1.DeletePreview
+	(*DeletePreview_WaitingExecution)(nil), // 27: uniconnect.workflow.v1.DeletePreview.WaitingExecution
+	(*DeletePreview_Caller)(nil),           // 28: uniconnect.workflow.v1.DeletePreview.Caller
+	(*Workflow)(nil),                       // 29: uniconnect.workflow.v1.Workflow
+	(WorkflowView_Value)(0),                // 30: uniconnect.workflow.v1.WorkflowView.Value
+	(*fieldmaskpb.FieldMask)(nil),          // 31: google.protobuf.FieldMask
+	(*Problem)(nil),                        // 32: uniconnect.workflow.v1.Problem
+	(Workflow_State)(0),                    // 33: uniconnect.workflow.v1.Workflow.State
+	(*timestamppb.Timestamp)(nil),          // 34: google.protobuf.Timestamp
+	(*ListRevisionsRequest)(nil),           // 35: uniconnect.workflow.v1.ListRevisionsRequest
+	(*GetRevisionRequest)(nil),             // 36: uniconnect.workflow.v1.GetRevisionRequest
+	(*DiffWorkflowRequest)(nil),            // 37: uniconnect.workflow.v1.DiffWorkflowRequest
+	(*GetDraftRequest)(nil),                // 38: uniconnect.workflow.v1.GetDraftRequest
+	(*UpdateDraftRequest)(nil),             // 39: uniconnect.workflow.v1.UpdateDraftRequest
+	(*DeleteDraftRequest)(nil),             // 40: uniconnect.workflow.v1.DeleteDraftRequest
+	(*PublishWorkflowRequest)(nil),         // 41: uniconnect.workflow.v1.PublishWorkflowRequest
+	(*BackupWorkflowRequest)(nil),          // 42: uniconnect.workflow.v1.BackupWorkflowRequest
+	(*ListBackupsRequest)(nil),             // 43: uniconnect.workflow.v1.ListBackupsRequest
+	(*DeleteBackupRequest)(nil),            // 44: uniconnect.workflow.v1.DeleteBackupRequest
+	(*ExportWorkflowRequest)(nil),          // 45: uniconnect.workflow.v1.ExportWorkflowRequest
+	(*ImportWorkflowRequest)(nil),          // 46: uniconnect.workflow.v1.ImportWorkflowRequest
+	(*ListTemplatesRequest)(nil),           // 47: uniconnect.workflow.v1.ListTemplatesRequest
+	(*GetTemplateRequest)(nil),             // 48: uniconnect.workflow.v1.GetTemplateRequest
+	(*ListAuditEntriesRequest)(nil),        // 49: uniconnect.workflow.v1.ListAuditEntriesRequest
+	(*ListRevisionsResponse)(nil),          // 50: uniconnect.workflow.v1.ListRevisionsResponse
+	(*GetRevisionResponse)(nil),            // 51: uniconnect.workflow.v1.GetRevisionResponse
+	(*DiffWorkflowResponse)(nil),           // 52: uniconnect.workflow.v1.DiffWorkflowResponse
+	(*GetDraftResponse)(nil),               // 53: uniconnect.workflow.v1.GetDraftResponse
+	(*UpdateDraftResponse)(nil),            // 54: uniconnect.workflow.v1.UpdateDraftResponse
+	(*DeleteDraftResponse)(nil),            // 55: uniconnect.workflow.v1.DeleteDraftResponse
+	(*PublishWorkflowResponse)(nil),        // 56: uniconnect.workflow.v1.PublishWorkflowResponse
+	(*BackupWorkflowResponse)(nil),         // 57: uniconnect.workflow.v1.BackupWorkflowResponse
+	(*ListBackupsResponse)(nil),            // 58: uniconnect.workflow.v1.ListBackupsResponse
+	(*DeleteBackupResponse)(nil),           // 59: uniconnect.workflow.v1.DeleteBackupResponse
+	(*ExportWorkflowResponse)(nil),         // 60: uniconnect.workflow.v1.ExportWorkflowResponse
+	(*ImportWorkflowResponse)(nil),         // 61: uniconnect.workflow.v1.ImportWorkflowResponse
+	(*ListTemplatesResponse)(nil),          // 62: uniconnect.workflow.v1.ListTemplatesResponse
+	(*GetTemplateResponse)(nil),            // 63: uniconnect.workflow.v1.GetTemplateResponse
+	(*ListAuditEntriesResponse)(nil),       // 64: uniconnect.workflow.v1.ListAuditEntriesResponse
 }
 var file_uniconnect_workflow_v1_catalog_service_proto_depIdxs = []int32{
-	14, // 0: uniconnect.workflow.v1.CreateWorkflowRequest.workflow:type_name -> uniconnect.workflow.v1.Workflow
-	14, // 1: uniconnect.workflow.v1.CreateWorkflowResponse.workflow:type_name -> uniconnect.workflow.v1.Workflow
-	14, // 2: uniconnect.workflow.v1.GetWorkflowResponse.workflow:type_name -> uniconnect.workflow.v1.Workflow
-	14, // 3: uniconnect.workflow.v1.ListWorkflowsResponse.workflows:type_name -> uniconnect.workflow.v1.Workflow
-	14, // 4: uniconnect.workflow.v1.UpdateWorkflowRequest.workflow:type_name -> uniconnect.workflow.v1.Workflow
-	15, // 5: uniconnect.workflow.v1.UpdateWorkflowRequest.update_mask:type_name -> google.protobuf.FieldMask
-	14, // 6: uniconnect.workflow.v1.UpdateWorkflowResponse.workflow:type_name -> uniconnect.workflow.v1.Workflow
-	14, // 7: uniconnect.workflow.v1.DeleteWorkflowResponse.workflow:type_name -> uniconnect.workflow.v1.Workflow
-	14, // 8: uniconnect.workflow.v1.ActivateWorkflowResponse.workflow:type_name -> uniconnect.workflow.v1.Workflow
-	14, // 9: uniconnect.workflow.v1.DeactivateWorkflowResponse.workflow:type_name -> uniconnect.workflow.v1.Workflow
-	0,  // 10: uniconnect.workflow.v1.WorkflowCatalogService.CreateWorkflow:input_type -> uniconnect.workflow.v1.CreateWorkflowRequest
-	2,  // 11: uniconnect.workflow.v1.WorkflowCatalogService.GetWorkflow:input_type -> uniconnect.workflow.v1.GetWorkflowRequest
-	4,  // 12: uniconnect.workflow.v1.WorkflowCatalogService.ListWorkflows:input_type -> uniconnect.workflow.v1.ListWorkflowsRequest
-	6,  // 13: uniconnect.workflow.v1.WorkflowCatalogService.UpdateWorkflow:input_type -> uniconnect.workflow.v1.UpdateWorkflowRequest
-	8,  // 14: uniconnect.workflow.v1.WorkflowCatalogService.DeleteWorkflow:input_type -> uniconnect.workflow.v1.DeleteWorkflowRequest
-	10, // 15: uniconnect.workflow.v1.WorkflowCatalogService.ActivateWorkflow:input_type -> uniconnect.workflow.v1.ActivateWorkflowRequest
-	12, // 16: uniconnect.workflow.v1.WorkflowCatalogService.DeactivateWorkflow:input_type -> uniconnect.workflow.v1.DeactivateWorkflowRequest
-	1,  // 17: uniconnect.workflow.v1.WorkflowCatalogService.CreateWorkflow:output_type -> uniconnect.workflow.v1.CreateWorkflowResponse
-	3,  // 18: uniconnect.workflow.v1.WorkflowCatalogService.GetWorkflow:output_type -> uniconnect.workflow.v1.GetWorkflowResponse
-	5,  // 19: uniconnect.workflow.v1.WorkflowCatalogService.ListWorkflows:output_type -> uniconnect.workflow.v1.ListWorkflowsResponse
-	7,  // 20: uniconnect.workflow.v1.WorkflowCatalogService.UpdateWorkflow:output_type -> uniconnect.workflow.v1.UpdateWorkflowResponse
-	9,  // 21: uniconnect.workflow.v1.WorkflowCatalogService.DeleteWorkflow:output_type -> uniconnect.workflow.v1.DeleteWorkflowResponse
-	11, // 22: uniconnect.workflow.v1.WorkflowCatalogService.ActivateWorkflow:output_type -> uniconnect.workflow.v1.ActivateWorkflowResponse
-	13, // 23: uniconnect.workflow.v1.WorkflowCatalogService.DeactivateWorkflow:output_type -> uniconnect.workflow.v1.DeactivateWorkflowResponse
-	17, // [17:24] is the sub-list for method output_type
-	10, // [10:17] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	29, // 0: uniconnect.workflow.v1.CreateWorkflowRequest.workflow:type_name -> uniconnect.workflow.v1.Workflow
+	29, // 1: uniconnect.workflow.v1.CreateWorkflowResponse.workflow:type_name -> uniconnect.workflow.v1.Workflow
+	29, // 2: uniconnect.workflow.v1.GetWorkflowResponse.workflow:type_name -> uniconnect.workflow.v1.Workflow
+	30, // 3: uniconnect.workflow.v1.ListWorkflowsRequest.view:type_name -> uniconnect.workflow.v1.WorkflowView.Value
+	29, // 4: uniconnect.workflow.v1.ListWorkflowsResponse.workflows:type_name -> uniconnect.workflow.v1.Workflow
+	29, // 5: uniconnect.workflow.v1.UpdateWorkflowRequest.workflow:type_name -> uniconnect.workflow.v1.Workflow
+	31, // 6: uniconnect.workflow.v1.UpdateWorkflowRequest.update_mask:type_name -> google.protobuf.FieldMask
+	29, // 7: uniconnect.workflow.v1.UpdateWorkflowResponse.workflow:type_name -> uniconnect.workflow.v1.Workflow
+	29, // 8: uniconnect.workflow.v1.DeleteWorkflowResponse.workflow:type_name -> uniconnect.workflow.v1.Workflow
+	29, // 9: uniconnect.workflow.v1.ActivateWorkflowResponse.workflow:type_name -> uniconnect.workflow.v1.Workflow
+	29, // 10: uniconnect.workflow.v1.DeactivateWorkflowResponse.workflow:type_name -> uniconnect.workflow.v1.Workflow
+	29, // 11: uniconnect.workflow.v1.ValidateWorkflowRequest.workflow:type_name -> uniconnect.workflow.v1.Workflow
+	32, // 12: uniconnect.workflow.v1.ValidateWorkflowResponse.problems:type_name -> uniconnect.workflow.v1.Problem
+	33, // 13: uniconnect.workflow.v1.DuplicateWorkflowRequest.state:type_name -> uniconnect.workflow.v1.Workflow.State
+	29, // 14: uniconnect.workflow.v1.DuplicateWorkflowResponse.workflow:type_name -> uniconnect.workflow.v1.Workflow
+	29, // 15: uniconnect.workflow.v1.ResetWorkflowResponse.workflow:type_name -> uniconnect.workflow.v1.Workflow
+	29, // 16: uniconnect.workflow.v1.RestoreBackupResponse.workflow:type_name -> uniconnect.workflow.v1.Workflow
+	29, // 17: uniconnect.workflow.v1.WatchWorkflowsResponse.workflow:type_name -> uniconnect.workflow.v1.Workflow
+	26, // 18: uniconnect.workflow.v1.PreviewDeleteResponse.preview:type_name -> uniconnect.workflow.v1.DeletePreview
+	27, // 19: uniconnect.workflow.v1.DeletePreview.waiting_executions:type_name -> uniconnect.workflow.v1.DeletePreview.WaitingExecution
+	28, // 20: uniconnect.workflow.v1.DeletePreview.callers:type_name -> uniconnect.workflow.v1.DeletePreview.Caller
+	34, // 21: uniconnect.workflow.v1.DeletePreview.WaitingExecution.wake_time:type_name -> google.protobuf.Timestamp
+	33, // 22: uniconnect.workflow.v1.DeletePreview.Caller.state:type_name -> uniconnect.workflow.v1.Workflow.State
+	0,  // 23: uniconnect.workflow.v1.WorkflowCatalogService.CreateWorkflow:input_type -> uniconnect.workflow.v1.CreateWorkflowRequest
+	2,  // 24: uniconnect.workflow.v1.WorkflowCatalogService.GetWorkflow:input_type -> uniconnect.workflow.v1.GetWorkflowRequest
+	4,  // 25: uniconnect.workflow.v1.WorkflowCatalogService.ListWorkflows:input_type -> uniconnect.workflow.v1.ListWorkflowsRequest
+	6,  // 26: uniconnect.workflow.v1.WorkflowCatalogService.UpdateWorkflow:input_type -> uniconnect.workflow.v1.UpdateWorkflowRequest
+	8,  // 27: uniconnect.workflow.v1.WorkflowCatalogService.DeleteWorkflow:input_type -> uniconnect.workflow.v1.DeleteWorkflowRequest
+	10, // 28: uniconnect.workflow.v1.WorkflowCatalogService.ActivateWorkflow:input_type -> uniconnect.workflow.v1.ActivateWorkflowRequest
+	12, // 29: uniconnect.workflow.v1.WorkflowCatalogService.DeactivateWorkflow:input_type -> uniconnect.workflow.v1.DeactivateWorkflowRequest
+	22, // 30: uniconnect.workflow.v1.WorkflowCatalogService.WatchWorkflows:input_type -> uniconnect.workflow.v1.WatchWorkflowsRequest
+	14, // 31: uniconnect.workflow.v1.WorkflowCatalogService.ValidateWorkflow:input_type -> uniconnect.workflow.v1.ValidateWorkflowRequest
+	16, // 32: uniconnect.workflow.v1.WorkflowCatalogService.DuplicateWorkflow:input_type -> uniconnect.workflow.v1.DuplicateWorkflowRequest
+	24, // 33: uniconnect.workflow.v1.WorkflowCatalogService.PreviewDelete:input_type -> uniconnect.workflow.v1.PreviewDeleteRequest
+	35, // 34: uniconnect.workflow.v1.WorkflowCatalogService.ListRevisions:input_type -> uniconnect.workflow.v1.ListRevisionsRequest
+	36, // 35: uniconnect.workflow.v1.WorkflowCatalogService.GetRevision:input_type -> uniconnect.workflow.v1.GetRevisionRequest
+	37, // 36: uniconnect.workflow.v1.WorkflowCatalogService.DiffWorkflow:input_type -> uniconnect.workflow.v1.DiffWorkflowRequest
+	38, // 37: uniconnect.workflow.v1.WorkflowCatalogService.GetDraft:input_type -> uniconnect.workflow.v1.GetDraftRequest
+	39, // 38: uniconnect.workflow.v1.WorkflowCatalogService.UpdateDraft:input_type -> uniconnect.workflow.v1.UpdateDraftRequest
+	40, // 39: uniconnect.workflow.v1.WorkflowCatalogService.DeleteDraft:input_type -> uniconnect.workflow.v1.DeleteDraftRequest
+	41, // 40: uniconnect.workflow.v1.WorkflowCatalogService.PublishWorkflow:input_type -> uniconnect.workflow.v1.PublishWorkflowRequest
+	42, // 41: uniconnect.workflow.v1.WorkflowCatalogService.BackupWorkflow:input_type -> uniconnect.workflow.v1.BackupWorkflowRequest
+	43, // 42: uniconnect.workflow.v1.WorkflowCatalogService.ListBackups:input_type -> uniconnect.workflow.v1.ListBackupsRequest
+	44, // 43: uniconnect.workflow.v1.WorkflowCatalogService.DeleteBackup:input_type -> uniconnect.workflow.v1.DeleteBackupRequest
+	20, // 44: uniconnect.workflow.v1.WorkflowCatalogService.RestoreBackup:input_type -> uniconnect.workflow.v1.RestoreBackupRequest
+	18, // 45: uniconnect.workflow.v1.WorkflowCatalogService.ResetWorkflow:input_type -> uniconnect.workflow.v1.ResetWorkflowRequest
+	45, // 46: uniconnect.workflow.v1.WorkflowCatalogService.ExportWorkflow:input_type -> uniconnect.workflow.v1.ExportWorkflowRequest
+	46, // 47: uniconnect.workflow.v1.WorkflowCatalogService.ImportWorkflow:input_type -> uniconnect.workflow.v1.ImportWorkflowRequest
+	47, // 48: uniconnect.workflow.v1.WorkflowCatalogService.ListTemplates:input_type -> uniconnect.workflow.v1.ListTemplatesRequest
+	48, // 49: uniconnect.workflow.v1.WorkflowCatalogService.GetTemplate:input_type -> uniconnect.workflow.v1.GetTemplateRequest
+	49, // 50: uniconnect.workflow.v1.WorkflowCatalogService.ListAuditEntries:input_type -> uniconnect.workflow.v1.ListAuditEntriesRequest
+	1,  // 51: uniconnect.workflow.v1.WorkflowCatalogService.CreateWorkflow:output_type -> uniconnect.workflow.v1.CreateWorkflowResponse
+	3,  // 52: uniconnect.workflow.v1.WorkflowCatalogService.GetWorkflow:output_type -> uniconnect.workflow.v1.GetWorkflowResponse
+	5,  // 53: uniconnect.workflow.v1.WorkflowCatalogService.ListWorkflows:output_type -> uniconnect.workflow.v1.ListWorkflowsResponse
+	7,  // 54: uniconnect.workflow.v1.WorkflowCatalogService.UpdateWorkflow:output_type -> uniconnect.workflow.v1.UpdateWorkflowResponse
+	9,  // 55: uniconnect.workflow.v1.WorkflowCatalogService.DeleteWorkflow:output_type -> uniconnect.workflow.v1.DeleteWorkflowResponse
+	11, // 56: uniconnect.workflow.v1.WorkflowCatalogService.ActivateWorkflow:output_type -> uniconnect.workflow.v1.ActivateWorkflowResponse
+	13, // 57: uniconnect.workflow.v1.WorkflowCatalogService.DeactivateWorkflow:output_type -> uniconnect.workflow.v1.DeactivateWorkflowResponse
+	23, // 58: uniconnect.workflow.v1.WorkflowCatalogService.WatchWorkflows:output_type -> uniconnect.workflow.v1.WatchWorkflowsResponse
+	15, // 59: uniconnect.workflow.v1.WorkflowCatalogService.ValidateWorkflow:output_type -> uniconnect.workflow.v1.ValidateWorkflowResponse
+	17, // 60: uniconnect.workflow.v1.WorkflowCatalogService.DuplicateWorkflow:output_type -> uniconnect.workflow.v1.DuplicateWorkflowResponse
+	25, // 61: uniconnect.workflow.v1.WorkflowCatalogService.PreviewDelete:output_type -> uniconnect.workflow.v1.PreviewDeleteResponse
+	50, // 62: uniconnect.workflow.v1.WorkflowCatalogService.ListRevisions:output_type -> uniconnect.workflow.v1.ListRevisionsResponse
+	51, // 63: uniconnect.workflow.v1.WorkflowCatalogService.GetRevision:output_type -> uniconnect.workflow.v1.GetRevisionResponse
+	52, // 64: uniconnect.workflow.v1.WorkflowCatalogService.DiffWorkflow:output_type -> uniconnect.workflow.v1.DiffWorkflowResponse
+	53, // 65: uniconnect.workflow.v1.WorkflowCatalogService.GetDraft:output_type -> uniconnect.workflow.v1.GetDraftResponse
+	54, // 66: uniconnect.workflow.v1.WorkflowCatalogService.UpdateDraft:output_type -> uniconnect.workflow.v1.UpdateDraftResponse
+	55, // 67: uniconnect.workflow.v1.WorkflowCatalogService.DeleteDraft:output_type -> uniconnect.workflow.v1.DeleteDraftResponse
+	56, // 68: uniconnect.workflow.v1.WorkflowCatalogService.PublishWorkflow:output_type -> uniconnect.workflow.v1.PublishWorkflowResponse
+	57, // 69: uniconnect.workflow.v1.WorkflowCatalogService.BackupWorkflow:output_type -> uniconnect.workflow.v1.BackupWorkflowResponse
+	58, // 70: uniconnect.workflow.v1.WorkflowCatalogService.ListBackups:output_type -> uniconnect.workflow.v1.ListBackupsResponse
+	59, // 71: uniconnect.workflow.v1.WorkflowCatalogService.DeleteBackup:output_type -> uniconnect.workflow.v1.DeleteBackupResponse
+	21, // 72: uniconnect.workflow.v1.WorkflowCatalogService.RestoreBackup:output_type -> uniconnect.workflow.v1.RestoreBackupResponse
+	19, // 73: uniconnect.workflow.v1.WorkflowCatalogService.ResetWorkflow:output_type -> uniconnect.workflow.v1.ResetWorkflowResponse
+	60, // 74: uniconnect.workflow.v1.WorkflowCatalogService.ExportWorkflow:output_type -> uniconnect.workflow.v1.ExportWorkflowResponse
+	61, // 75: uniconnect.workflow.v1.WorkflowCatalogService.ImportWorkflow:output_type -> uniconnect.workflow.v1.ImportWorkflowResponse
+	62, // 76: uniconnect.workflow.v1.WorkflowCatalogService.ListTemplates:output_type -> uniconnect.workflow.v1.ListTemplatesResponse
+	63, // 77: uniconnect.workflow.v1.WorkflowCatalogService.GetTemplate:output_type -> uniconnect.workflow.v1.GetTemplateResponse
+	64, // 78: uniconnect.workflow.v1.WorkflowCatalogService.ListAuditEntries:output_type -> uniconnect.workflow.v1.ListAuditEntriesResponse
+	51, // [51:79] is the sub-list for method output_type
+	23, // [23:51] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_uniconnect_workflow_v1_catalog_service_proto_init() }
@@ -887,14 +2024,25 @@ func file_uniconnect_workflow_v1_catalog_service_proto_init() {
 	if File_uniconnect_workflow_v1_catalog_service_proto != nil {
 		return
 	}
+	file_uniconnect_workflow_v1_audit_proto_init()
+	file_uniconnect_workflow_v1_backup_proto_init()
+	file_uniconnect_workflow_v1_draft_proto_init()
+	file_uniconnect_workflow_v1_exchange_proto_init()
+	file_uniconnect_workflow_v1_history_proto_init()
+	file_uniconnect_workflow_v1_problem_proto_init()
+	file_uniconnect_workflow_v1_template_proto_init()
 	file_uniconnect_workflow_v1_workflow_proto_init()
+	file_uniconnect_workflow_v1_catalog_service_proto_msgTypes[23].OneofWrappers = []any{
+		(*WatchWorkflowsResponse_Workflow)(nil),
+		(*WatchWorkflowsResponse_DeletedId)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_uniconnect_workflow_v1_catalog_service_proto_rawDesc), len(file_uniconnect_workflow_v1_catalog_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,27 @@ const (
 	WorkflowCatalogService_DeleteWorkflow_FullMethodName     = "/uniconnect.workflow.v1.WorkflowCatalogService/DeleteWorkflow"
 	WorkflowCatalogService_ActivateWorkflow_FullMethodName   = "/uniconnect.workflow.v1.WorkflowCatalogService/ActivateWorkflow"
 	WorkflowCatalogService_DeactivateWorkflow_FullMethodName = "/uniconnect.workflow.v1.WorkflowCatalogService/DeactivateWorkflow"
+	WorkflowCatalogService_WatchWorkflows_FullMethodName     = "/uniconnect.workflow.v1.WorkflowCatalogService/WatchWorkflows"
+	WorkflowCatalogService_ValidateWorkflow_FullMethodName   = "/uniconnect.workflow.v1.WorkflowCatalogService/ValidateWorkflow"
+	WorkflowCatalogService_DuplicateWorkflow_FullMethodName  = "/uniconnect.workflow.v1.WorkflowCatalogService/DuplicateWorkflow"
+	WorkflowCatalogService_PreviewDelete_FullMethodName      = "/uniconnect.workflow.v1.WorkflowCatalogService/PreviewDelete"
+	WorkflowCatalogService_ListRevisions_FullMethodName      = "/uniconnect.workflow.v1.WorkflowCatalogService/ListRevisions"
+	WorkflowCatalogService_GetRevision_FullMethodName        = "/uniconnect.workflow.v1.WorkflowCatalogService/GetRevision"
+	WorkflowCatalogService_DiffWorkflow_FullMethodName       = "/uniconnect.workflow.v1.WorkflowCatalogService/DiffWorkflow"
+	WorkflowCatalogService_GetDraft_FullMethodName           = "/uniconnect.workflow.v1.WorkflowCatalogService/GetDraft"
+	WorkflowCatalogService_UpdateDraft_FullMethodName        = "/uniconnect.workflow.v1.WorkflowCatalogService/UpdateDraft"
+	WorkflowCatalogService_DeleteDraft_FullMethodName        = "/uniconnect.workflow.v1.WorkflowCatalogService/DeleteDraft"
+	WorkflowCatalogService_PublishWorkflow_FullMethodName    = "/uniconnect.workflow.v1.WorkflowCatalogService/PublishWorkflow"
+	WorkflowCatalogService_BackupWorkflow_FullMethodName     = "/uniconnect.workflow.v1.WorkflowCatalogService/BackupWorkflow"
+	WorkflowCatalogService_ListBackups_FullMethodName        = "/uniconnect.workflow.v1.WorkflowCatalogService/ListBackups"
+	WorkflowCatalogService_DeleteBackup_FullMethodName       = "/uniconnect.workflow.v1.WorkflowCatalogService/DeleteBackup"
+	WorkflowCatalogService_RestoreBackup_FullMethodName      = "/uniconnect.workflow.v1.WorkflowCatalogService/RestoreBackup"
+	WorkflowCatalogService_ResetWorkflow_FullMethodName      = "/uniconnect.workflow.v1.WorkflowCatalogService/ResetWorkflow"
+	WorkflowCatalogService_ExportWorkflow_FullMethodName     = "/uniconnect.workflow.v1.WorkflowCatalogService/ExportWorkflow"
+	WorkflowCatalogService_ImportWorkflow_FullMethodName     = "/uniconnect.workflow.v1.WorkflowCatalogService/ImportWorkflow"
+	WorkflowCatalogService_ListTemplates_FullMethodName      = "/uniconnect.workflow.v1.WorkflowCatalogService/ListTemplates"
+	WorkflowCatalogService_GetTemplate_FullMethodName        = "/uniconnect.workflow.v1.WorkflowCatalogService/GetTemplate"
+	WorkflowCatalogService_ListAuditEntries_FullMethodName   = "/uniconnect.workflow.v1.WorkflowCatalogService/ListAuditEntries"
 )
 
 // WorkflowCatalogServiceClient is the client API for WorkflowCatalogService service.
@@ -38,7 +59,7 @@ type WorkflowCatalogServiceClient interface {
 	CreateWorkflow(ctx context.Context, in *CreateWorkflowRequest, opts ...grpc.CallOption) (*CreateWorkflowResponse, error)
 	// GetWorkflow returns one workflow.
 	GetWorkflow(ctx context.Context, in *GetWorkflowRequest, opts ...grpc.CallOption) (*GetWorkflowResponse, error)
-	// ListWorkflows returns the tenant's workflows, newest first.
+	// ListWorkflows returns the tenant's workflows, newest first unless ordered otherwise.
 	ListWorkflows(ctx context.Context, in *ListWorkflowsRequest, opts ...grpc.CallOption) (*ListWorkflowsResponse, error)
 	// UpdateWorkflow saves a new revision from the masked fields.
 	UpdateWorkflow(ctx context.Context, in *UpdateWorkflowRequest, opts ...grpc.CallOption) (*UpdateWorkflowResponse, error)
@@ -48,6 +69,48 @@ type WorkflowCatalogServiceClient interface {
 	ActivateWorkflow(ctx context.Context, in *ActivateWorkflowRequest, opts ...grpc.CallOption) (*ActivateWorkflowResponse, error)
 	// DeactivateWorkflow stops new starts; runs under way finish.
 	DeactivateWorkflow(ctx context.Context, in *DeactivateWorkflowRequest, opts ...grpc.CallOption) (*DeactivateWorkflowResponse, error)
+	// WatchWorkflows streams changes of the tenant's workflows as they are committed, from a resume token or from now on.
+	WatchWorkflows(ctx context.Context, in *WatchWorkflowsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchWorkflowsResponse], error)
+	// ValidateWorkflow finds every problem of a workflow at once and stores nothing.
+	ValidateWorkflow(ctx context.Context, in *ValidateWorkflowRequest, opts ...grpc.CallOption) (*ValidateWorkflowResponse, error)
+	// DuplicateWorkflow saves a copy of the live configuration under another title.
+	DuplicateWorkflow(ctx context.Context, in *DuplicateWorkflowRequest, opts ...grpc.CallOption) (*DuplicateWorkflowResponse, error)
+	// PreviewDelete tells what would go with a workflow and who would miss it.
+	PreviewDelete(ctx context.Context, in *PreviewDeleteRequest, opts ...grpc.CallOption) (*PreviewDeleteResponse, error)
+	// ListRevisions returns what was saved, newest first.
+	ListRevisions(ctx context.Context, in *ListRevisionsRequest, opts ...grpc.CallOption) (*ListRevisionsResponse, error)
+	// GetRevision returns one revision with its configuration.
+	GetRevision(ctx context.Context, in *GetRevisionRequest, opts ...grpc.CallOption) (*GetRevisionResponse, error)
+	// DiffWorkflow tells what differs between two configurations of a workflow.
+	DiffWorkflow(ctx context.Context, in *DiffWorkflowRequest, opts ...grpc.CallOption) (*DiffWorkflowResponse, error)
+	// GetDraft returns the draft of a workflow.
+	GetDraft(ctx context.Context, in *GetDraftRequest, opts ...grpc.CallOption) (*GetDraftResponse, error)
+	// UpdateDraft saves the draft of a workflow; what is live stays as it is.
+	UpdateDraft(ctx context.Context, in *UpdateDraftRequest, opts ...grpc.CallOption) (*UpdateDraftResponse, error)
+	// DeleteDraft discards the draft. Without one it does nothing.
+	DeleteDraft(ctx context.Context, in *DeleteDraftRequest, opts ...grpc.CallOption) (*DeleteDraftResponse, error)
+	// PublishWorkflow makes the draft the live configuration, as a new revision, and ends the draft.
+	PublishWorkflow(ctx context.Context, in *PublishWorkflowRequest, opts ...grpc.CallOption) (*PublishWorkflowResponse, error)
+	// BackupWorkflow keeps the live configuration.
+	BackupWorkflow(ctx context.Context, in *BackupWorkflowRequest, opts ...grpc.CallOption) (*BackupWorkflowResponse, error)
+	// ListBackups returns the backups of a workflow, newest first.
+	ListBackups(ctx context.Context, in *ListBackupsRequest, opts ...grpc.CallOption) (*ListBackupsResponse, error)
+	// DeleteBackup removes a backup; the revision that it kept stays.
+	DeleteBackup(ctx context.Context, in *DeleteBackupRequest, opts ...grpc.CallOption) (*DeleteBackupResponse, error)
+	// RestoreBackup returns the configuration to a chosen backup, as a new revision. The state stays.
+	RestoreBackup(ctx context.Context, in *RestoreBackupRequest, opts ...grpc.CallOption) (*RestoreBackupResponse, error)
+	// ResetWorkflow returns the configuration to the last backup, as a new revision. The state stays.
+	ResetWorkflow(ctx context.Context, in *ResetWorkflowRequest, opts ...grpc.CallOption) (*ResetWorkflowResponse, error)
+	// ExportWorkflow writes a workflow as a document to keep outside, for example in git.
+	ExportWorkflow(ctx context.Context, in *ExportWorkflowRequest, opts ...grpc.CallOption) (*ExportWorkflowResponse, error)
+	// ImportWorkflow saves a document: a new workflow, a new revision, or nothing when nothing differs.
+	ImportWorkflow(ctx context.Context, in *ImportWorkflowRequest, opts ...grpc.CallOption) (*ImportWorkflowResponse, error)
+	// ListTemplates returns workflows to begin with.
+	ListTemplates(ctx context.Context, in *ListTemplatesRequest, opts ...grpc.CallOption) (*ListTemplatesResponse, error)
+	// GetTemplate returns one template.
+	GetTemplate(ctx context.Context, in *GetTemplateRequest, opts ...grpc.CallOption) (*GetTemplateResponse, error)
+	// ListAuditEntries returns who changed what and who was refused, newest first.
+	ListAuditEntries(ctx context.Context, in *ListAuditEntriesRequest, opts ...grpc.CallOption) (*ListAuditEntriesResponse, error)
 }
 
 type workflowCatalogServiceClient struct {
@@ -128,6 +191,225 @@ func (c *workflowCatalogServiceClient) DeactivateWorkflow(ctx context.Context, i
 	return out, nil
 }
 
+func (c *workflowCatalogServiceClient) WatchWorkflows(ctx context.Context, in *WatchWorkflowsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchWorkflowsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &WorkflowCatalogService_ServiceDesc.Streams[0], WorkflowCatalogService_WatchWorkflows_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchWorkflowsRequest, WatchWorkflowsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type WorkflowCatalogService_WatchWorkflowsClient = grpc.ServerStreamingClient[WatchWorkflowsResponse]
+
+func (c *workflowCatalogServiceClient) ValidateWorkflow(ctx context.Context, in *ValidateWorkflowRequest, opts ...grpc.CallOption) (*ValidateWorkflowResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ValidateWorkflowResponse)
+	err := c.cc.Invoke(ctx, WorkflowCatalogService_ValidateWorkflow_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workflowCatalogServiceClient) DuplicateWorkflow(ctx context.Context, in *DuplicateWorkflowRequest, opts ...grpc.CallOption) (*DuplicateWorkflowResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DuplicateWorkflowResponse)
+	err := c.cc.Invoke(ctx, WorkflowCatalogService_DuplicateWorkflow_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workflowCatalogServiceClient) PreviewDelete(ctx context.Context, in *PreviewDeleteRequest, opts ...grpc.CallOption) (*PreviewDeleteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PreviewDeleteResponse)
+	err := c.cc.Invoke(ctx, WorkflowCatalogService_PreviewDelete_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workflowCatalogServiceClient) ListRevisions(ctx context.Context, in *ListRevisionsRequest, opts ...grpc.CallOption) (*ListRevisionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRevisionsResponse)
+	err := c.cc.Invoke(ctx, WorkflowCatalogService_ListRevisions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workflowCatalogServiceClient) GetRevision(ctx context.Context, in *GetRevisionRequest, opts ...grpc.CallOption) (*GetRevisionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetRevisionResponse)
+	err := c.cc.Invoke(ctx, WorkflowCatalogService_GetRevision_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workflowCatalogServiceClient) DiffWorkflow(ctx context.Context, in *DiffWorkflowRequest, opts ...grpc.CallOption) (*DiffWorkflowResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiffWorkflowResponse)
+	err := c.cc.Invoke(ctx, WorkflowCatalogService_DiffWorkflow_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workflowCatalogServiceClient) GetDraft(ctx context.Context, in *GetDraftRequest, opts ...grpc.CallOption) (*GetDraftResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetDraftResponse)
+	err := c.cc.Invoke(ctx, WorkflowCatalogService_GetDraft_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workflowCatalogServiceClient) UpdateDraft(ctx context.Context, in *UpdateDraftRequest, opts ...grpc.CallOption) (*UpdateDraftResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateDraftResponse)
+	err := c.cc.Invoke(ctx, WorkflowCatalogService_UpdateDraft_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workflowCatalogServiceClient) DeleteDraft(ctx context.Context, in *DeleteDraftRequest, opts ...grpc.CallOption) (*DeleteDraftResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteDraftResponse)
+	err := c.cc.Invoke(ctx, WorkflowCatalogService_DeleteDraft_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workflowCatalogServiceClient) PublishWorkflow(ctx context.Context, in *PublishWorkflowRequest, opts ...grpc.CallOption) (*PublishWorkflowResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PublishWorkflowResponse)
+	err := c.cc.Invoke(ctx, WorkflowCatalogService_PublishWorkflow_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workflowCatalogServiceClient) BackupWorkflow(ctx context.Context, in *BackupWorkflowRequest, opts ...grpc.CallOption) (*BackupWorkflowResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BackupWorkflowResponse)
+	err := c.cc.Invoke(ctx, WorkflowCatalogService_BackupWorkflow_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workflowCatalogServiceClient) ListBackups(ctx context.Context, in *ListBackupsRequest, opts ...grpc.CallOption) (*ListBackupsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListBackupsResponse)
+	err := c.cc.Invoke(ctx, WorkflowCatalogService_ListBackups_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workflowCatalogServiceClient) DeleteBackup(ctx context.Context, in *DeleteBackupRequest, opts ...grpc.CallOption) (*DeleteBackupResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteBackupResponse)
+	err := c.cc.Invoke(ctx, WorkflowCatalogService_DeleteBackup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workflowCatalogServiceClient) RestoreBackup(ctx context.Context, in *RestoreBackupRequest, opts ...grpc.CallOption) (*RestoreBackupResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RestoreBackupResponse)
+	err := c.cc.Invoke(ctx, WorkflowCatalogService_RestoreBackup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workflowCatalogServiceClient) ResetWorkflow(ctx context.Context, in *ResetWorkflowRequest, opts ...grpc.CallOption) (*ResetWorkflowResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResetWorkflowResponse)
+	err := c.cc.Invoke(ctx, WorkflowCatalogService_ResetWorkflow_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workflowCatalogServiceClient) ExportWorkflow(ctx context.Context, in *ExportWorkflowRequest, opts ...grpc.CallOption) (*ExportWorkflowResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExportWorkflowResponse)
+	err := c.cc.Invoke(ctx, WorkflowCatalogService_ExportWorkflow_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workflowCatalogServiceClient) ImportWorkflow(ctx context.Context, in *ImportWorkflowRequest, opts ...grpc.CallOption) (*ImportWorkflowResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ImportWorkflowResponse)
+	err := c.cc.Invoke(ctx, WorkflowCatalogService_ImportWorkflow_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workflowCatalogServiceClient) ListTemplates(ctx context.Context, in *ListTemplatesRequest, opts ...grpc.CallOption) (*ListTemplatesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTemplatesResponse)
+	err := c.cc.Invoke(ctx, WorkflowCatalogService_ListTemplates_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workflowCatalogServiceClient) GetTemplate(ctx context.Context, in *GetTemplateRequest, opts ...grpc.CallOption) (*GetTemplateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetTemplateResponse)
+	err := c.cc.Invoke(ctx, WorkflowCatalogService_GetTemplate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workflowCatalogServiceClient) ListAuditEntries(ctx context.Context, in *ListAuditEntriesRequest, opts ...grpc.CallOption) (*ListAuditEntriesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAuditEntriesResponse)
+	err := c.cc.Invoke(ctx, WorkflowCatalogService_ListAuditEntries_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // WorkflowCatalogServiceServer is the server API for WorkflowCatalogService service.
 // All implementations must embed UnimplementedWorkflowCatalogServiceServer
 // for forward compatibility.
@@ -138,7 +420,7 @@ type WorkflowCatalogServiceServer interface {
 	CreateWorkflow(context.Context, *CreateWorkflowRequest) (*CreateWorkflowResponse, error)
 	// GetWorkflow returns one workflow.
 	GetWorkflow(context.Context, *GetWorkflowRequest) (*GetWorkflowResponse, error)
-	// ListWorkflows returns the tenant's workflows, newest first.
+	// ListWorkflows returns the tenant's workflows, newest first unless ordered otherwise.
 	ListWorkflows(context.Context, *ListWorkflowsRequest) (*ListWorkflowsResponse, error)
 	// UpdateWorkflow saves a new revision from the masked fields.
 	UpdateWorkflow(context.Context, *UpdateWorkflowRequest) (*UpdateWorkflowResponse, error)
@@ -148,6 +430,48 @@ type WorkflowCatalogServiceServer interface {
 	ActivateWorkflow(context.Context, *ActivateWorkflowRequest) (*ActivateWorkflowResponse, error)
 	// DeactivateWorkflow stops new starts; runs under way finish.
 	DeactivateWorkflow(context.Context, *DeactivateWorkflowRequest) (*DeactivateWorkflowResponse, error)
+	// WatchWorkflows streams changes of the tenant's workflows as they are committed, from a resume token or from now on.
+	WatchWorkflows(*WatchWorkflowsRequest, grpc.ServerStreamingServer[WatchWorkflowsResponse]) error
+	// ValidateWorkflow finds every problem of a workflow at once and stores nothing.
+	ValidateWorkflow(context.Context, *ValidateWorkflowRequest) (*ValidateWorkflowResponse, error)
+	// DuplicateWorkflow saves a copy of the live configuration under another title.
+	DuplicateWorkflow(context.Context, *DuplicateWorkflowRequest) (*DuplicateWorkflowResponse, error)
+	// PreviewDelete tells what would go with a workflow and who would miss it.
+	PreviewDelete(context.Context, *PreviewDeleteRequest) (*PreviewDeleteResponse, error)
+	// ListRevisions returns what was saved, newest first.
+	ListRevisions(context.Context, *ListRevisionsRequest) (*ListRevisionsResponse, error)
+	// GetRevision returns one revision with its configuration.
+	GetRevision(context.Context, *GetRevisionRequest) (*GetRevisionResponse, error)
+	// DiffWorkflow tells what differs between two configurations of a workflow.
+	DiffWorkflow(context.Context, *DiffWorkflowRequest) (*DiffWorkflowResponse, error)
+	// GetDraft returns the draft of a workflow.
+	GetDraft(context.Context, *GetDraftRequest) (*GetDraftResponse, error)
+	// UpdateDraft saves the draft of a workflow; what is live stays as it is.
+	UpdateDraft(context.Context, *UpdateDraftRequest) (*UpdateDraftResponse, error)
+	// DeleteDraft discards the draft. Without one it does nothing.
+	DeleteDraft(context.Context, *DeleteDraftRequest) (*DeleteDraftResponse, error)
+	// PublishWorkflow makes the draft the live configuration, as a new revision, and ends the draft.
+	PublishWorkflow(context.Context, *PublishWorkflowRequest) (*PublishWorkflowResponse, error)
+	// BackupWorkflow keeps the live configuration.
+	BackupWorkflow(context.Context, *BackupWorkflowRequest) (*BackupWorkflowResponse, error)
+	// ListBackups returns the backups of a workflow, newest first.
+	ListBackups(context.Context, *ListBackupsRequest) (*ListBackupsResponse, error)
+	// DeleteBackup removes a backup; the revision that it kept stays.
+	DeleteBackup(context.Context, *DeleteBackupRequest) (*DeleteBackupResponse, error)
+	// RestoreBackup returns the configuration to a chosen backup, as a new revision. The state stays.
+	RestoreBackup(context.Context, *RestoreBackupRequest) (*RestoreBackupResponse, error)
+	// ResetWorkflow returns the configuration to the last backup, as a new revision. The state stays.
+	ResetWorkflow(context.Context, *ResetWorkflowRequest) (*ResetWorkflowResponse, error)
+	// ExportWorkflow writes a workflow as a document to keep outside, for example in git.
+	ExportWorkflow(context.Context, *ExportWorkflowRequest) (*ExportWorkflowResponse, error)
+	// ImportWorkflow saves a document: a new workflow, a new revision, or nothing when nothing differs.
+	ImportWorkflow(context.Context, *ImportWorkflowRequest) (*ImportWorkflowResponse, error)
+	// ListTemplates returns workflows to begin with.
+	ListTemplates(context.Context, *ListTemplatesRequest) (*ListTemplatesResponse, error)
+	// GetTemplate returns one template.
+	GetTemplate(context.Context, *GetTemplateRequest) (*GetTemplateResponse, error)
+	// ListAuditEntries returns who changed what and who was refused, newest first.
+	ListAuditEntries(context.Context, *ListAuditEntriesRequest) (*ListAuditEntriesResponse, error)
 	mustEmbedUnimplementedWorkflowCatalogServiceServer()
 }
 
@@ -178,6 +502,69 @@ func (UnimplementedWorkflowCatalogServiceServer) ActivateWorkflow(context.Contex
 }
 func (UnimplementedWorkflowCatalogServiceServer) DeactivateWorkflow(context.Context, *DeactivateWorkflowRequest) (*DeactivateWorkflowResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeactivateWorkflow not implemented")
+}
+func (UnimplementedWorkflowCatalogServiceServer) WatchWorkflows(*WatchWorkflowsRequest, grpc.ServerStreamingServer[WatchWorkflowsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchWorkflows not implemented")
+}
+func (UnimplementedWorkflowCatalogServiceServer) ValidateWorkflow(context.Context, *ValidateWorkflowRequest) (*ValidateWorkflowResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ValidateWorkflow not implemented")
+}
+func (UnimplementedWorkflowCatalogServiceServer) DuplicateWorkflow(context.Context, *DuplicateWorkflowRequest) (*DuplicateWorkflowResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DuplicateWorkflow not implemented")
+}
+func (UnimplementedWorkflowCatalogServiceServer) PreviewDelete(context.Context, *PreviewDeleteRequest) (*PreviewDeleteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PreviewDelete not implemented")
+}
+func (UnimplementedWorkflowCatalogServiceServer) ListRevisions(context.Context, *ListRevisionsRequest) (*ListRevisionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRevisions not implemented")
+}
+func (UnimplementedWorkflowCatalogServiceServer) GetRevision(context.Context, *GetRevisionRequest) (*GetRevisionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetRevision not implemented")
+}
+func (UnimplementedWorkflowCatalogServiceServer) DiffWorkflow(context.Context, *DiffWorkflowRequest) (*DiffWorkflowResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiffWorkflow not implemented")
+}
+func (UnimplementedWorkflowCatalogServiceServer) GetDraft(context.Context, *GetDraftRequest) (*GetDraftResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetDraft not implemented")
+}
+func (UnimplementedWorkflowCatalogServiceServer) UpdateDraft(context.Context, *UpdateDraftRequest) (*UpdateDraftResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateDraft not implemented")
+}
+func (UnimplementedWorkflowCatalogServiceServer) DeleteDraft(context.Context, *DeleteDraftRequest) (*DeleteDraftResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteDraft not implemented")
+}
+func (UnimplementedWorkflowCatalogServiceServer) PublishWorkflow(context.Context, *PublishWorkflowRequest) (*PublishWorkflowResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PublishWorkflow not implemented")
+}
+func (UnimplementedWorkflowCatalogServiceServer) BackupWorkflow(context.Context, *BackupWorkflowRequest) (*BackupWorkflowResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BackupWorkflow not implemented")
+}
+func (UnimplementedWorkflowCatalogServiceServer) ListBackups(context.Context, *ListBackupsRequest) (*ListBackupsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListBackups not implemented")
+}
+func (UnimplementedWorkflowCatalogServiceServer) DeleteBackup(context.Context, *DeleteBackupRequest) (*DeleteBackupResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteBackup not implemented")
+}
+func (UnimplementedWorkflowCatalogServiceServer) RestoreBackup(context.Context, *RestoreBackupRequest) (*RestoreBackupResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RestoreBackup not implemented")
+}
+func (UnimplementedWorkflowCatalogServiceServer) ResetWorkflow(context.Context, *ResetWorkflowRequest) (*ResetWorkflowResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResetWorkflow not implemented")
+}
+func (UnimplementedWorkflowCatalogServiceServer) ExportWorkflow(context.Context, *ExportWorkflowRequest) (*ExportWorkflowResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExportWorkflow not implemented")
+}
+func (UnimplementedWorkflowCatalogServiceServer) ImportWorkflow(context.Context, *ImportWorkflowRequest) (*ImportWorkflowResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ImportWorkflow not implemented")
+}
+func (UnimplementedWorkflowCatalogServiceServer) ListTemplates(context.Context, *ListTemplatesRequest) (*ListTemplatesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTemplates not implemented")
+}
+func (UnimplementedWorkflowCatalogServiceServer) GetTemplate(context.Context, *GetTemplateRequest) (*GetTemplateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTemplate not implemented")
+}
+func (UnimplementedWorkflowCatalogServiceServer) ListAuditEntries(context.Context, *ListAuditEntriesRequest) (*ListAuditEntriesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAuditEntries not implemented")
 }
 func (UnimplementedWorkflowCatalogServiceServer) mustEmbedUnimplementedWorkflowCatalogServiceServer() {
 }
@@ -327,6 +714,377 @@ func _WorkflowCatalogService_DeactivateWorkflow_Handler(srv interface{}, ctx con
 	return interceptor(ctx, in, info, handler)
 }
 
+func _WorkflowCatalogService_WatchWorkflows_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchWorkflowsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(WorkflowCatalogServiceServer).WatchWorkflows(m, &grpc.GenericServerStream[WatchWorkflowsRequest, WatchWorkflowsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type WorkflowCatalogService_WatchWorkflowsServer = grpc.ServerStreamingServer[WatchWorkflowsResponse]
+
+func _WorkflowCatalogService_ValidateWorkflow_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ValidateWorkflowRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkflowCatalogServiceServer).ValidateWorkflow(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkflowCatalogService_ValidateWorkflow_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkflowCatalogServiceServer).ValidateWorkflow(ctx, req.(*ValidateWorkflowRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WorkflowCatalogService_DuplicateWorkflow_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DuplicateWorkflowRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkflowCatalogServiceServer).DuplicateWorkflow(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkflowCatalogService_DuplicateWorkflow_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkflowCatalogServiceServer).DuplicateWorkflow(ctx, req.(*DuplicateWorkflowRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WorkflowCatalogService_PreviewDelete_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PreviewDeleteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkflowCatalogServiceServer).PreviewDelete(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkflowCatalogService_PreviewDelete_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkflowCatalogServiceServer).PreviewDelete(ctx, req.(*PreviewDeleteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WorkflowCatalogService_ListRevisions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRevisionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkflowCatalogServiceServer).ListRevisions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkflowCatalogService_ListRevisions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkflowCatalogServiceServer).ListRevisions(ctx, req.(*ListRevisionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WorkflowCatalogService_GetRevision_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRevisionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkflowCatalogServiceServer).GetRevision(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkflowCatalogService_GetRevision_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkflowCatalogServiceServer).GetRevision(ctx, req.(*GetRevisionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WorkflowCatalogService_DiffWorkflow_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiffWorkflowRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkflowCatalogServiceServer).DiffWorkflow(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkflowCatalogService_DiffWorkflow_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkflowCatalogServiceServer).DiffWorkflow(ctx, req.(*DiffWorkflowRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WorkflowCatalogService_GetDraft_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetDraftRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkflowCatalogServiceServer).GetDraft(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkflowCatalogService_GetDraft_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkflowCatalogServiceServer).GetDraft(ctx, req.(*GetDraftRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WorkflowCatalogService_UpdateDraft_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateDraftRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkflowCatalogServiceServer).UpdateDraft(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkflowCatalogService_UpdateDraft_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkflowCatalogServiceServer).UpdateDraft(ctx, req.(*UpdateDraftRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WorkflowCatalogService_DeleteDraft_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteDraftRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkflowCatalogServiceServer).DeleteDraft(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkflowCatalogService_DeleteDraft_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkflowCatalogServiceServer).DeleteDraft(ctx, req.(*DeleteDraftRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WorkflowCatalogService_PublishWorkflow_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PublishWorkflowRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkflowCatalogServiceServer).PublishWorkflow(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkflowCatalogService_PublishWorkflow_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkflowCatalogServiceServer).PublishWorkflow(ctx, req.(*PublishWorkflowRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WorkflowCatalogService_BackupWorkflow_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BackupWorkflowRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkflowCatalogServiceServer).BackupWorkflow(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkflowCatalogService_BackupWorkflow_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkflowCatalogServiceServer).BackupWorkflow(ctx, req.(*BackupWorkflowRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WorkflowCatalogService_ListBackups_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListBackupsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkflowCatalogServiceServer).ListBackups(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkflowCatalogService_ListBackups_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkflowCatalogServiceServer).ListBackups(ctx, req.(*ListBackupsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WorkflowCatalogService_DeleteBackup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteBackupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkflowCatalogServiceServer).DeleteBackup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkflowCatalogService_DeleteBackup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkflowCatalogServiceServer).DeleteBackup(ctx, req.(*DeleteBackupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WorkflowCatalogService_RestoreBackup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RestoreBackupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkflowCatalogServiceServer).RestoreBackup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkflowCatalogService_RestoreBackup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkflowCatalogServiceServer).RestoreBackup(ctx, req.(*RestoreBackupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WorkflowCatalogService_ResetWorkflow_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResetWorkflowRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkflowCatalogServiceServer).ResetWorkflow(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkflowCatalogService_ResetWorkflow_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkflowCatalogServiceServer).ResetWorkflow(ctx, req.(*ResetWorkflowRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WorkflowCatalogService_ExportWorkflow_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExportWorkflowRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkflowCatalogServiceServer).ExportWorkflow(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkflowCatalogService_ExportWorkflow_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkflowCatalogServiceServer).ExportWorkflow(ctx, req.(*ExportWorkflowRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WorkflowCatalogService_ImportWorkflow_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ImportWorkflowRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkflowCatalogServiceServer).ImportWorkflow(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkflowCatalogService_ImportWorkflow_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkflowCatalogServiceServer).ImportWorkflow(ctx, req.(*ImportWorkflowRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WorkflowCatalogService_ListTemplates_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTemplatesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkflowCatalogServiceServer).ListTemplates(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkflowCatalogService_ListTemplates_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkflowCatalogServiceServer).ListTemplates(ctx, req.(*ListTemplatesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WorkflowCatalogService_GetTemplate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTemplateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkflowCatalogServiceServer).GetTemplate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkflowCatalogService_GetTemplate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkflowCatalogServiceServer).GetTemplate(ctx, req.(*GetTemplateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WorkflowCatalogService_ListAuditEntries_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAuditEntriesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkflowCatalogServiceServer).ListAuditEntries(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WorkflowCatalogService_ListAuditEntries_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkflowCatalogServiceServer).ListAuditEntries(ctx, req.(*ListAuditEntriesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // WorkflowCatalogService_ServiceDesc is the grpc.ServiceDesc for WorkflowCatalogService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -362,7 +1120,93 @@ var WorkflowCatalogService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "DeactivateWorkflow",
 			Handler:    _WorkflowCatalogService_DeactivateWorkflow_Handler,
 		},
+		{
+			MethodName: "ValidateWorkflow",
+			Handler:    _WorkflowCatalogService_ValidateWorkflow_Handler,
+		},
+		{
+			MethodName: "DuplicateWorkflow",
+			Handler:    _WorkflowCatalogService_DuplicateWorkflow_Handler,
+		},
+		{
+			MethodName: "PreviewDelete",
+			Handler:    _WorkflowCatalogService_PreviewDelete_Handler,
+		},
+		{
+			MethodName: "ListRevisions",
+			Handler:    _WorkflowCatalogService_ListRevisions_Handler,
+		},
+		{
+			MethodName: "GetRevision",
+			Handler:    _WorkflowCatalogService_GetRevision_Handler,
+		},
+		{
+			MethodName: "DiffWorkflow",
+			Handler:    _WorkflowCatalogService_DiffWorkflow_Handler,
+		},
+		{
+			MethodName: "GetDraft",
+			Handler:    _WorkflowCatalogService_GetDraft_Handler,
+		},
+		{
+			MethodName: "UpdateDraft",
+			Handler:    _WorkflowCatalogService_UpdateDraft_Handler,
+		},
+		{
+			MethodName: "DeleteDraft",
+			Handler:    _WorkflowCatalogService_DeleteDraft_Handler,
+		},
+		{
+			MethodName: "PublishWorkflow",
+			Handler:    _WorkflowCatalogService_PublishWorkflow_Handler,
+		},
+		{
+			MethodName: "BackupWorkflow",
+			Handler:    _WorkflowCatalogService_BackupWorkflow_Handler,
+		},
+		{
+			MethodName: "ListBackups",
+			Handler:    _WorkflowCatalogService_ListBackups_Handler,
+		},
+		{
+			MethodName: "DeleteBackup",
+			Handler:    _WorkflowCatalogService_DeleteBackup_Handler,
+		},
+		{
+			MethodName: "RestoreBackup",
+			Handler:    _WorkflowCatalogService_RestoreBackup_Handler,
+		},
+		{
+			MethodName: "ResetWorkflow",
+			Handler:    _WorkflowCatalogService_ResetWorkflow_Handler,
+		},
+		{
+			MethodName: "ExportWorkflow",
+			Handler:    _WorkflowCatalogService_ExportWorkflow_Handler,
+		},
+		{
+			MethodName: "ImportWorkflow",
+			Handler:    _WorkflowCatalogService_ImportWorkflow_Handler,
+		},
+		{
+			MethodName: "ListTemplates",
+			Handler:    _WorkflowCatalogService_ListTemplates_Handler,
+		},
+		{
+			MethodName: "GetTemplate",
+			Handler:    _WorkflowCatalogService_GetTemplate_Handler,
+		},
+		{
+			MethodName: "ListAuditEntries",
+			Handler:    _WorkflowCatalogService_ListAuditEntries_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchWorkflows",
+			Handler:       _WorkflowCatalogService_WatchWorkflows_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "uniconnect/workflow/v1/catalog_service.proto",
 }

@@ -127,6 +127,36 @@ const (
 	ErrorReason_WORKFLOW_EXISTS ErrorReason_Value = 49
 	// A page of another site sent the request.
 	ErrorReason_CROSS_ORIGIN ErrorReason_Value = 50
+	// The draft does not exist.
+	ErrorReason_DRAFT_NOT_FOUND ErrorReason_Value = 51
+	// The draft is based on a revision that is no longer the live one.
+	ErrorReason_DRAFT_STALE ErrorReason_Value = 52
+	// The backup does not exist.
+	ErrorReason_BACKUP_NOT_FOUND ErrorReason_Value = 53
+	// The workflow has no backup to return to.
+	ErrorReason_NO_BACKUP ErrorReason_Value = 54
+	// The template does not exist.
+	ErrorReason_TEMPLATE_NOT_FOUND ErrorReason_Value = 55
+	// Workflows call each other in a circle; the description names them.
+	ErrorReason_WORKFLOW_CYCLE ErrorReason_Value = 56
+	// A step calls a workflow that does not exist.
+	ErrorReason_UNKNOWN_WORKFLOW ErrorReason_Value = 57
+	// A step names a connection that does not exist.
+	ErrorReason_UNKNOWN_CONNECTION ErrorReason_Value = 58
+	// An expression names a variable that no step before it sets.
+	ErrorReason_UNKNOWN_VARIABLE ErrorReason_Value = 59
+	// The filter is not one that this list understands.
+	ErrorReason_FILTER ErrorReason_Value = 60
+	// The order is not one that this list has.
+	ErrorReason_ORDER_BY ErrorReason_Value = 61
+	// The resume token is too old or not one of ours.
+	ErrorReason_RESUME_TOKEN ErrorReason_Value = 62
+	// The document is not YAML or JSON of a workflow; the message has the line.
+	ErrorReason_DOCUMENT ErrorReason_Value = 63
+	// A date range is over.
+	ErrorReason_RANGE_OVER ErrorReason_Value = 64
+	// A workflow without steps starts nothing.
+	ErrorReason_NO_STEPS ErrorReason_Value = 65
 )
 
 // Enum value maps for ErrorReason_Value.
@@ -183,6 +213,21 @@ var (
 		48: "STOPPED",
 		49: "WORKFLOW_EXISTS",
 		50: "CROSS_ORIGIN",
+		51: "DRAFT_NOT_FOUND",
+		52: "DRAFT_STALE",
+		53: "BACKUP_NOT_FOUND",
+		54: "NO_BACKUP",
+		55: "TEMPLATE_NOT_FOUND",
+		56: "WORKFLOW_CYCLE",
+		57: "UNKNOWN_WORKFLOW",
+		58: "UNKNOWN_CONNECTION",
+		59: "UNKNOWN_VARIABLE",
+		60: "FILTER",
+		61: "ORDER_BY",
+		62: "RESUME_TOKEN",
+		63: "DOCUMENT",
+		64: "RANGE_OVER",
+		65: "NO_STEPS",
 	}
 	ErrorReason_Value_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED": 0,
@@ -236,6 +281,21 @@ var (
 		"STOPPED":                  48,
 		"WORKFLOW_EXISTS":          49,
 		"CROSS_ORIGIN":             50,
+		"DRAFT_NOT_FOUND":          51,
+		"DRAFT_STALE":              52,
+		"BACKUP_NOT_FOUND":         53,
+		"NO_BACKUP":                54,
+		"TEMPLATE_NOT_FOUND":       55,
+		"WORKFLOW_CYCLE":           56,
+		"UNKNOWN_WORKFLOW":         57,
+		"UNKNOWN_CONNECTION":       58,
+		"UNKNOWN_VARIABLE":         59,
+		"FILTER":                   60,
+		"ORDER_BY":                 61,
+		"RESUME_TOKEN":             62,
+		"DOCUMENT":                 63,
+		"RANGE_OVER":               64,
+		"NO_STEPS":                 65,
 	}
 )
 
@@ -308,8 +368,10 @@ var File_uniconnect_workflow_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_uniconnect_workflow_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	")uniconnect/workflow/v1/error_reason.proto\x12\x16uniconnect.workflow.v1\"\xa7\b\n" +
-	"\vErrorReason\"\x97\b\n" +
+	")uniconnect/workflow/v1/error_reason.proto\x12\x16uniconnect.workflow.v1\"\xba\n" +
+	"\n" +
+	"\vErrorReason\"\xaa\n" +
+	"\n" +
 	"\x05Value\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rTOKEN_MISSING\x10\x01\x12\x11\n" +
@@ -366,7 +428,24 @@ const file_uniconnect_workflow_v1_error_reason_proto_rawDesc = "" +
 	"\rLIMIT_REACHED\x10/\x12\v\n" +
 	"\aSTOPPED\x100\x12\x13\n" +
 	"\x0fWORKFLOW_EXISTS\x101\x12\x10\n" +
-	"\fCROSS_ORIGIN\x102BDZBworkflow.uniconnect/proto/gen/go/uniconnect/workflow/v1;workflowv1b\x06proto3"
+	"\fCROSS_ORIGIN\x102\x12\x13\n" +
+	"\x0fDRAFT_NOT_FOUND\x103\x12\x0f\n" +
+	"\vDRAFT_STALE\x104\x12\x14\n" +
+	"\x10BACKUP_NOT_FOUND\x105\x12\r\n" +
+	"\tNO_BACKUP\x106\x12\x16\n" +
+	"\x12TEMPLATE_NOT_FOUND\x107\x12\x12\n" +
+	"\x0eWORKFLOW_CYCLE\x108\x12\x14\n" +
+	"\x10UNKNOWN_WORKFLOW\x109\x12\x16\n" +
+	"\x12UNKNOWN_CONNECTION\x10:\x12\x14\n" +
+	"\x10UNKNOWN_VARIABLE\x10;\x12\n" +
+	"\n" +
+	"\x06FILTER\x10<\x12\f\n" +
+	"\bORDER_BY\x10=\x12\x10\n" +
+	"\fRESUME_TOKEN\x10>\x12\f\n" +
+	"\bDOCUMENT\x10?\x12\x0e\n" +
+	"\n" +
+	"RANGE_OVER\x10@\x12\f\n" +
+	"\bNO_STEPS\x10ABDZBworkflow.uniconnect/proto/gen/go/uniconnect/workflow/v1;workflowv1b\x06proto3"
 
 var (
 	file_uniconnect_workflow_v1_error_reason_proto_rawDescOnce sync.Once

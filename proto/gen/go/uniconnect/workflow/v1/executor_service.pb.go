@@ -346,6 +346,225 @@ func (x *ListExecutionsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// ActionType is something that a step can do.
+type ActionType struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name in a step, for example `http.request`.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// What people call it.
+	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	// What it does, in one sentence.
+	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	// How to use it: what it does, a scenario, what comes of it.
+	Help string `protobuf:"bytes,4,opt,name=help,proto3" json:"help,omitempty"`
+	// JSON Schema (2020-12) of the parameters.
+	ParamsSchema *structpb.Struct `protobuf:"bytes,5,opt,name=params_schema,json=paramsSchema,proto3" json:"params_schema,omitempty"`
+	// JSON Schema (2020-12) of the output.
+	OutputSchema *structpb.Struct `protobuf:"bytes,6,opt,name=output_schema,json=outputSchema,proto3" json:"output_schema,omitempty"`
+	// Parameters that work as they stand, as far as an example can.
+	ExampleParams *structpb.Struct `protobuf:"bytes,7,opt,name=example_params,json=exampleParams,proto3" json:"example_params,omitempty"`
+	// Whether repeating the call with the same key has one effect, and by what means.
+	Idempotency   string `protobuf:"bytes,8,opt,name=idempotency,proto3" json:"idempotency,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ActionType) Reset() {
+	*x = ActionType{}
+	mi := &file_uniconnect_workflow_v1_executor_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ActionType) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ActionType) ProtoMessage() {}
+
+func (x *ActionType) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_executor_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ActionType.ProtoReflect.Descriptor instead.
+func (*ActionType) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_executor_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ActionType) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *ActionType) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *ActionType) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *ActionType) GetHelp() string {
+	if x != nil {
+		return x.Help
+	}
+	return ""
+}
+
+func (x *ActionType) GetParamsSchema() *structpb.Struct {
+	if x != nil {
+		return x.ParamsSchema
+	}
+	return nil
+}
+
+func (x *ActionType) GetOutputSchema() *structpb.Struct {
+	if x != nil {
+		return x.OutputSchema
+	}
+	return nil
+}
+
+func (x *ActionType) GetExampleParams() *structpb.Struct {
+	if x != nil {
+		return x.ExampleParams
+	}
+	return nil
+}
+
+func (x *ActionType) GetIdempotency() string {
+	if x != nil {
+		return x.Idempotency
+	}
+	return ""
+}
+
+// ListActionTypesRequest asks for a page.
+type ListActionTypesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many at most, 1 to 200. Default 50.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Where to go on, from the page before.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListActionTypesRequest) Reset() {
+	*x = ListActionTypesRequest{}
+	mi := &file_uniconnect_workflow_v1_executor_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListActionTypesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListActionTypesRequest) ProtoMessage() {}
+
+func (x *ListActionTypesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_executor_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListActionTypesRequest.ProtoReflect.Descriptor instead.
+func (*ListActionTypesRequest) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_executor_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListActionTypesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListActionTypesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListActionTypesResponse is a page, by type.
+type ListActionTypesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The action types.
+	ActionTypes []*ActionType `protobuf:"bytes,1,rep,name=action_types,json=actionTypes,proto3" json:"action_types,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListActionTypesResponse) Reset() {
+	*x = ListActionTypesResponse{}
+	mi := &file_uniconnect_workflow_v1_executor_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListActionTypesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListActionTypesResponse) ProtoMessage() {}
+
+func (x *ListActionTypesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_executor_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListActionTypesResponse.ProtoReflect.Descriptor instead.
+func (*ListActionTypesResponse) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_executor_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListActionTypesResponse) GetActionTypes() []*ActionType {
+	if x != nil {
+		return x.ActionTypes
+	}
+	return nil
+}
+
+func (x *ListActionTypesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 var File_uniconnect_workflow_v1_executor_service_proto protoreflect.FileDescriptor
 
 const file_uniconnect_workflow_v1_executor_service_proto_rawDesc = "" +
@@ -374,11 +593,30 @@ const file_uniconnect_workflow_v1_executor_service_proto_rawDesc = "" +
 	"\n" +
 	"executions\x18\x01 \x03(\v2!.uniconnect.workflow.v1.ExecutionR\n" +
 	"executions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x8b\x04\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xca\x02\n" +
+	"\n" +
+	"ActionType\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x14\n" +
+	"\x05title\x18\x02 \x01(\tR\x05title\x12 \n" +
+	"\vdescription\x18\x03 \x01(\tR\vdescription\x12\x12\n" +
+	"\x04help\x18\x04 \x01(\tR\x04help\x12<\n" +
+	"\rparams_schema\x18\x05 \x01(\v2\x17.google.protobuf.StructR\fparamsSchema\x12<\n" +
+	"\routput_schema\x18\x06 \x01(\v2\x17.google.protobuf.StructR\foutputSchema\x12>\n" +
+	"\x0eexample_params\x18\a \x01(\v2\x17.google.protobuf.StructR\rexampleParams\x12 \n" +
+	"\vidempotency\x18\b \x01(\tR\vidempotency\"j\n" +
+	"\x16ListActionTypesRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x88\x01\n" +
+	"\x17ListActionTypesResponse\x12E\n" +
+	"\faction_types\x18\x01 \x03(\v2\".uniconnect.workflow.v1.ActionTypeR\vactionTypes\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x9f\x05\n" +
 	"\x0fExecutorService\x12\xa3\x01\n" +
 	"\vRunWorkflow\x12*.uniconnect.workflow.v1.RunWorkflowRequest\x1a+.uniconnect.workflow.v1.RunWorkflowResponse\";\xaa\xbb\x18\x02\b\x05\x82\xd3\xe4\x93\x02/:\x01*b\texecution\"\x1f/v1/workflows/{workflow_id}:run\x12\x97\x01\n" +
 	"\fGetExecution\x12+.uniconnect.workflow.v1.GetExecutionRequest\x1a,.uniconnect.workflow.v1.GetExecutionResponse\",\xaa\xbb\x18\x02\b\t\x82\xd3\xe4\x93\x02 b\texecution\x12\x13/v1/executions/{id}\x12\xb7\x01\n" +
-	"\x0eListExecutions\x12-.uniconnect.workflow.v1.ListExecutionsRequest\x1a..uniconnect.workflow.v1.ListExecutionsResponse\"F\xaa\xbb\x18\x02\b\t\x82\xd3\xe4\x93\x02:Z(\x12&/v1/workflows/{workflow_id}/executions\x12\x0e/v1/executionsBDZBworkflow.uniconnect/proto/gen/go/uniconnect/workflow/v1;workflowv1b\x06proto3"
+	"\x0eListExecutions\x12-.uniconnect.workflow.v1.ListExecutionsRequest\x1a..uniconnect.workflow.v1.ListExecutionsResponse\"F\xaa\xbb\x18\x02\b\t\x82\xd3\xe4\x93\x02:Z(\x12&/v1/workflows/{workflow_id}/executions\x12\x0e/v1/executions\x12\x91\x01\n" +
+	"\x0fListActionTypes\x12..uniconnect.workflow.v1.ListActionTypesRequest\x1a/.uniconnect.workflow.v1.ListActionTypesResponse\"\x1d\xaa\xbb\x18\x02\b\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/actionTypesBDZBworkflow.uniconnect/proto/gen/go/uniconnect/workflow/v1;workflowv1b\x06proto3"
 
 var (
 	file_uniconnect_workflow_v1_executor_service_proto_rawDescOnce sync.Once
@@ -392,33 +630,42 @@ func file_uniconnect_workflow_v1_executor_service_proto_rawDescGZIP() []byte {
 	return file_uniconnect_workflow_v1_executor_service_proto_rawDescData
 }
 
-var file_uniconnect_workflow_v1_executor_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_uniconnect_workflow_v1_executor_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_uniconnect_workflow_v1_executor_service_proto_goTypes = []any{
-	(*RunWorkflowRequest)(nil),     // 0: uniconnect.workflow.v1.RunWorkflowRequest
-	(*RunWorkflowResponse)(nil),    // 1: uniconnect.workflow.v1.RunWorkflowResponse
-	(*GetExecutionRequest)(nil),    // 2: uniconnect.workflow.v1.GetExecutionRequest
-	(*GetExecutionResponse)(nil),   // 3: uniconnect.workflow.v1.GetExecutionResponse
-	(*ListExecutionsRequest)(nil),  // 4: uniconnect.workflow.v1.ListExecutionsRequest
-	(*ListExecutionsResponse)(nil), // 5: uniconnect.workflow.v1.ListExecutionsResponse
-	(*structpb.Struct)(nil),        // 6: google.protobuf.Struct
-	(*Execution)(nil),              // 7: uniconnect.workflow.v1.Execution
+	(*RunWorkflowRequest)(nil),      // 0: uniconnect.workflow.v1.RunWorkflowRequest
+	(*RunWorkflowResponse)(nil),     // 1: uniconnect.workflow.v1.RunWorkflowResponse
+	(*GetExecutionRequest)(nil),     // 2: uniconnect.workflow.v1.GetExecutionRequest
+	(*GetExecutionResponse)(nil),    // 3: uniconnect.workflow.v1.GetExecutionResponse
+	(*ListExecutionsRequest)(nil),   // 4: uniconnect.workflow.v1.ListExecutionsRequest
+	(*ListExecutionsResponse)(nil),  // 5: uniconnect.workflow.v1.ListExecutionsResponse
+	(*ActionType)(nil),              // 6: uniconnect.workflow.v1.ActionType
+	(*ListActionTypesRequest)(nil),  // 7: uniconnect.workflow.v1.ListActionTypesRequest
+	(*ListActionTypesResponse)(nil), // 8: uniconnect.workflow.v1.ListActionTypesResponse
+	(*structpb.Struct)(nil),         // 9: google.protobuf.Struct
+	(*Execution)(nil),               // 10: uniconnect.workflow.v1.Execution
 }
 var file_uniconnect_workflow_v1_executor_service_proto_depIdxs = []int32{
-	6, // 0: uniconnect.workflow.v1.RunWorkflowRequest.input:type_name -> google.protobuf.Struct
-	7, // 1: uniconnect.workflow.v1.RunWorkflowResponse.execution:type_name -> uniconnect.workflow.v1.Execution
-	7, // 2: uniconnect.workflow.v1.GetExecutionResponse.execution:type_name -> uniconnect.workflow.v1.Execution
-	7, // 3: uniconnect.workflow.v1.ListExecutionsResponse.executions:type_name -> uniconnect.workflow.v1.Execution
-	0, // 4: uniconnect.workflow.v1.ExecutorService.RunWorkflow:input_type -> uniconnect.workflow.v1.RunWorkflowRequest
-	2, // 5: uniconnect.workflow.v1.ExecutorService.GetExecution:input_type -> uniconnect.workflow.v1.GetExecutionRequest
-	4, // 6: uniconnect.workflow.v1.ExecutorService.ListExecutions:input_type -> uniconnect.workflow.v1.ListExecutionsRequest
-	1, // 7: uniconnect.workflow.v1.ExecutorService.RunWorkflow:output_type -> uniconnect.workflow.v1.RunWorkflowResponse
-	3, // 8: uniconnect.workflow.v1.ExecutorService.GetExecution:output_type -> uniconnect.workflow.v1.GetExecutionResponse
-	5, // 9: uniconnect.workflow.v1.ExecutorService.ListExecutions:output_type -> uniconnect.workflow.v1.ListExecutionsResponse
-	7, // [7:10] is the sub-list for method output_type
-	4, // [4:7] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	9,  // 0: uniconnect.workflow.v1.RunWorkflowRequest.input:type_name -> google.protobuf.Struct
+	10, // 1: uniconnect.workflow.v1.RunWorkflowResponse.execution:type_name -> uniconnect.workflow.v1.Execution
+	10, // 2: uniconnect.workflow.v1.GetExecutionResponse.execution:type_name -> uniconnect.workflow.v1.Execution
+	10, // 3: uniconnect.workflow.v1.ListExecutionsResponse.executions:type_name -> uniconnect.workflow.v1.Execution
+	9,  // 4: uniconnect.workflow.v1.ActionType.params_schema:type_name -> google.protobuf.Struct
+	9,  // 5: uniconnect.workflow.v1.ActionType.output_schema:type_name -> google.protobuf.Struct
+	9,  // 6: uniconnect.workflow.v1.ActionType.example_params:type_name -> google.protobuf.Struct
+	6,  // 7: uniconnect.workflow.v1.ListActionTypesResponse.action_types:type_name -> uniconnect.workflow.v1.ActionType
+	0,  // 8: uniconnect.workflow.v1.ExecutorService.RunWorkflow:input_type -> uniconnect.workflow.v1.RunWorkflowRequest
+	2,  // 9: uniconnect.workflow.v1.ExecutorService.GetExecution:input_type -> uniconnect.workflow.v1.GetExecutionRequest
+	4,  // 10: uniconnect.workflow.v1.ExecutorService.ListExecutions:input_type -> uniconnect.workflow.v1.ListExecutionsRequest
+	7,  // 11: uniconnect.workflow.v1.ExecutorService.ListActionTypes:input_type -> uniconnect.workflow.v1.ListActionTypesRequest
+	1,  // 12: uniconnect.workflow.v1.ExecutorService.RunWorkflow:output_type -> uniconnect.workflow.v1.RunWorkflowResponse
+	3,  // 13: uniconnect.workflow.v1.ExecutorService.GetExecution:output_type -> uniconnect.workflow.v1.GetExecutionResponse
+	5,  // 14: uniconnect.workflow.v1.ExecutorService.ListExecutions:output_type -> uniconnect.workflow.v1.ListExecutionsResponse
+	8,  // 15: uniconnect.workflow.v1.ExecutorService.ListActionTypes:output_type -> uniconnect.workflow.v1.ListActionTypesResponse
+	12, // [12:16] is the sub-list for method output_type
+	8,  // [8:12] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_uniconnect_workflow_v1_executor_service_proto_init() }
@@ -433,7 +680,7 @@ func file_uniconnect_workflow_v1_executor_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_uniconnect_workflow_v1_executor_service_proto_rawDesc), len(file_uniconnect_workflow_v1_executor_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

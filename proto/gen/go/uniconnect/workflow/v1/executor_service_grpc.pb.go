@@ -19,9 +19,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ExecutorService_RunWorkflow_FullMethodName    = "/uniconnect.workflow.v1.ExecutorService/RunWorkflow"
-	ExecutorService_GetExecution_FullMethodName   = "/uniconnect.workflow.v1.ExecutorService/GetExecution"
-	ExecutorService_ListExecutions_FullMethodName = "/uniconnect.workflow.v1.ExecutorService/ListExecutions"
+	ExecutorService_RunWorkflow_FullMethodName     = "/uniconnect.workflow.v1.ExecutorService/RunWorkflow"
+	ExecutorService_GetExecution_FullMethodName    = "/uniconnect.workflow.v1.ExecutorService/GetExecution"
+	ExecutorService_ListExecutions_FullMethodName  = "/uniconnect.workflow.v1.ExecutorService/ListExecutions"
+	ExecutorService_ListActionTypes_FullMethodName = "/uniconnect.workflow.v1.ExecutorService/ListActionTypes"
 )
 
 // ExecutorServiceClient is the client API for ExecutorService service.
@@ -36,6 +37,8 @@ type ExecutorServiceClient interface {
 	GetExecution(ctx context.Context, in *GetExecutionRequest, opts ...grpc.CallOption) (*GetExecutionResponse, error)
 	// ListExecutions returns runs without their steps, newest first.
 	ListExecutions(ctx context.Context, in *ListExecutionsRequest, opts ...grpc.CallOption) (*ListExecutionsResponse, error)
+	// ListActionTypes returns what steps can do, with the JSON Schemas that forms are made from.
+	ListActionTypes(ctx context.Context, in *ListActionTypesRequest, opts ...grpc.CallOption) (*ListActionTypesResponse, error)
 }
 
 type executorServiceClient struct {
@@ -76,6 +79,16 @@ func (c *executorServiceClient) ListExecutions(ctx context.Context, in *ListExec
 	return out, nil
 }
 
+func (c *executorServiceClient) ListActionTypes(ctx context.Context, in *ListActionTypesRequest, opts ...grpc.CallOption) (*ListActionTypesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListActionTypesResponse)
+	err := c.cc.Invoke(ctx, ExecutorService_ListActionTypes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ExecutorServiceServer is the server API for ExecutorService service.
 // All implementations must embed UnimplementedExecutorServiceServer
 // for forward compatibility.
@@ -88,6 +101,8 @@ type ExecutorServiceServer interface {
 	GetExecution(context.Context, *GetExecutionRequest) (*GetExecutionResponse, error)
 	// ListExecutions returns runs without their steps, newest first.
 	ListExecutions(context.Context, *ListExecutionsRequest) (*ListExecutionsResponse, error)
+	// ListActionTypes returns what steps can do, with the JSON Schemas that forms are made from.
+	ListActionTypes(context.Context, *ListActionTypesRequest) (*ListActionTypesResponse, error)
 	mustEmbedUnimplementedExecutorServiceServer()
 }
 
@@ -106,6 +121,9 @@ func (UnimplementedExecutorServiceServer) GetExecution(context.Context, *GetExec
 }
 func (UnimplementedExecutorServiceServer) ListExecutions(context.Context, *ListExecutionsRequest) (*ListExecutionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListExecutions not implemented")
+}
+func (UnimplementedExecutorServiceServer) ListActionTypes(context.Context, *ListActionTypesRequest) (*ListActionTypesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListActionTypes not implemented")
 }
 func (UnimplementedExecutorServiceServer) mustEmbedUnimplementedExecutorServiceServer() {}
 func (UnimplementedExecutorServiceServer) testEmbeddedByValue()                         {}
@@ -182,6 +200,24 @@ func _ExecutorService_ListExecutions_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ExecutorService_ListActionTypes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListActionTypesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExecutorServiceServer).ListActionTypes(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExecutorService_ListActionTypes_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExecutorServiceServer).ListActionTypes(ctx, req.(*ListActionTypesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ExecutorService_ServiceDesc is the grpc.ServiceDesc for ExecutorService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -200,6 +236,10 @@ var ExecutorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListExecutions",
 			Handler:    _ExecutorService_ListExecutions_Handler,
+		},
+		{
+			MethodName: "ListActionTypes",
+			Handler:    _ExecutorService_ListActionTypes_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

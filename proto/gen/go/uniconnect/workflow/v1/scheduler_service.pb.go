@@ -11,6 +11,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -253,11 +254,212 @@ func (x *ListDeadLettersResponse) GetNextPageToken() string {
 	return ""
 }
 
+// EventType is a kind of event that can start a workflow.
+type EventType struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name, for example `call.ended`.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// The module that it belongs to, for example `call`.
+	Module string `protobuf:"bytes,2,opt,name=module,proto3" json:"module,omitempty"`
+	// What Uniconnect's users call it, for example `Call Ended`.
+	Title string `protobuf:"bytes,3,opt,name=title,proto3" json:"title,omitempty"`
+	// When it happens.
+	Description string `protobuf:"bytes,4,opt,name=description,proto3" json:"description,omitempty"`
+	// JSON Schema (2020-12) of `event.data`. Events may carry more than it names.
+	DataSchema *structpb.Struct `protobuf:"bytes,5,opt,name=data_schema,json=dataSchema,proto3" json:"data_schema,omitempty"`
+	// An example of `event.data`.
+	Example       *structpb.Struct `protobuf:"bytes,6,opt,name=example,proto3" json:"example,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventType) Reset() {
+	*x = EventType{}
+	mi := &file_uniconnect_workflow_v1_scheduler_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventType) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventType) ProtoMessage() {}
+
+func (x *EventType) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_scheduler_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventType.ProtoReflect.Descriptor instead.
+func (*EventType) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_scheduler_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *EventType) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *EventType) GetModule() string {
+	if x != nil {
+		return x.Module
+	}
+	return ""
+}
+
+func (x *EventType) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *EventType) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *EventType) GetDataSchema() *structpb.Struct {
+	if x != nil {
+		return x.DataSchema
+	}
+	return nil
+}
+
+func (x *EventType) GetExample() *structpb.Struct {
+	if x != nil {
+		return x.Example
+	}
+	return nil
+}
+
+// ListEventTypesRequest asks for a page.
+type ListEventTypesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many at most, 1 to 200. Default 50.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Where to go on, from the page before.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEventTypesRequest) Reset() {
+	*x = ListEventTypesRequest{}
+	mi := &file_uniconnect_workflow_v1_scheduler_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEventTypesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEventTypesRequest) ProtoMessage() {}
+
+func (x *ListEventTypesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_scheduler_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEventTypesRequest.ProtoReflect.Descriptor instead.
+func (*ListEventTypesRequest) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_scheduler_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ListEventTypesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListEventTypesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListEventTypesResponse is a page, by module and type.
+type ListEventTypesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The event types.
+	EventTypes []*EventType `protobuf:"bytes,1,rep,name=event_types,json=eventTypes,proto3" json:"event_types,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEventTypesResponse) Reset() {
+	*x = ListEventTypesResponse{}
+	mi := &file_uniconnect_workflow_v1_scheduler_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEventTypesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEventTypesResponse) ProtoMessage() {}
+
+func (x *ListEventTypesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_scheduler_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEventTypesResponse.ProtoReflect.Descriptor instead.
+func (*ListEventTypesResponse) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_scheduler_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListEventTypesResponse) GetEventTypes() []*EventType {
+	if x != nil {
+		return x.EventTypes
+	}
+	return nil
+}
+
+func (x *ListEventTypesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 var File_uniconnect_workflow_v1_scheduler_service_proto protoreflect.FileDescriptor
 
 const file_uniconnect_workflow_v1_scheduler_service_proto_rawDesc = "" +
 	"\n" +
-	".uniconnect/workflow/v1/scheduler_service.proto\x12\x16uniconnect.workflow.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\"uniconnect/access/v1/options.proto\x1a\"uniconnect/workflow/v1/event.proto\"\x80\x01\n" +
+	".uniconnect/workflow/v1/scheduler_service.proto\x12\x16uniconnect.workflow.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\"uniconnect/access/v1/options.proto\x1a\"uniconnect/workflow/v1/event.proto\"\x80\x01\n" +
 	"\x13PublishEventRequest\x12@\n" +
 	"\x05event\x18\x01 \x01(\v2\".uniconnect.workflow.v1.CloudEventB\x06\xbaH\x03\xc8\x01\x01R\x05event\x12'\n" +
 	"\n" +
@@ -273,11 +475,29 @@ const file_uniconnect_workflow_v1_scheduler_service_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x88\x01\n" +
 	"\x17ListDeadLettersResponse\x12E\n" +
 	"\fdead_letters\x18\x01 \x03(\v2\".uniconnect.workflow.v1.DeadLetterR\vdeadLetters\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xba\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xdc\x01\n" +
+	"\tEventType\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x16\n" +
+	"\x06module\x18\x02 \x01(\tR\x06module\x12\x14\n" +
+	"\x05title\x18\x03 \x01(\tR\x05title\x12 \n" +
+	"\vdescription\x18\x04 \x01(\tR\vdescription\x128\n" +
+	"\vdata_schema\x18\x05 \x01(\v2\x17.google.protobuf.StructR\n" +
+	"dataSchema\x121\n" +
+	"\aexample\x18\x06 \x01(\v2\x17.google.protobuf.StructR\aexample\"i\n" +
+	"\x15ListEventTypesRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x84\x01\n" +
+	"\x16ListEventTypesResponse\x12B\n" +
+	"\vevent_types\x18\x01 \x03(\v2!.uniconnect.workflow.v1.EventTypeR\n" +
+	"eventTypes\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xca\x03\n" +
 	"\x17TriggerSchedulerService\x12\x8a\x01\n" +
 	"\fPublishEvent\x12+.uniconnect.workflow.v1.PublishEventRequest\x1a,.uniconnect.workflow.v1.PublishEventResponse\"\x1f\xaa\xbb\x18\x02\b\x0e\x82\xd3\xe4\x93\x02\x13:\x05event\"\n" +
 	"/v1/events\x12\x91\x01\n" +
-	"\x0fListDeadLetters\x12..uniconnect.workflow.v1.ListDeadLettersRequest\x1a/.uniconnect.workflow.v1.ListDeadLettersResponse\"\x1d\xaa\xbb\x18\x02\b\x0e\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/deadLettersBDZBworkflow.uniconnect/proto/gen/go/uniconnect/workflow/v1;workflowv1b\x06proto3"
+	"\x0fListDeadLetters\x12..uniconnect.workflow.v1.ListDeadLettersRequest\x1a/.uniconnect.workflow.v1.ListDeadLettersResponse\"\x1d\xaa\xbb\x18\x02\b\x0e\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/deadLetters\x12\x8d\x01\n" +
+	"\x0eListEventTypes\x12-.uniconnect.workflow.v1.ListEventTypesRequest\x1a..uniconnect.workflow.v1.ListEventTypesResponse\"\x1c\xaa\xbb\x18\x02\b\x01\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/eventTypesBDZBworkflow.uniconnect/proto/gen/go/uniconnect/workflow/v1;workflowv1b\x06proto3"
 
 var (
 	file_uniconnect_workflow_v1_scheduler_service_proto_rawDescOnce sync.Once
@@ -291,27 +511,36 @@ func file_uniconnect_workflow_v1_scheduler_service_proto_rawDescGZIP() []byte {
 	return file_uniconnect_workflow_v1_scheduler_service_proto_rawDescData
 }
 
-var file_uniconnect_workflow_v1_scheduler_service_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_uniconnect_workflow_v1_scheduler_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_uniconnect_workflow_v1_scheduler_service_proto_goTypes = []any{
 	(*PublishEventRequest)(nil),     // 0: uniconnect.workflow.v1.PublishEventRequest
 	(*PublishEventResponse)(nil),    // 1: uniconnect.workflow.v1.PublishEventResponse
 	(*ListDeadLettersRequest)(nil),  // 2: uniconnect.workflow.v1.ListDeadLettersRequest
 	(*ListDeadLettersResponse)(nil), // 3: uniconnect.workflow.v1.ListDeadLettersResponse
-	(*CloudEvent)(nil),              // 4: uniconnect.workflow.v1.CloudEvent
-	(*DeadLetter)(nil),              // 5: uniconnect.workflow.v1.DeadLetter
+	(*EventType)(nil),               // 4: uniconnect.workflow.v1.EventType
+	(*ListEventTypesRequest)(nil),   // 5: uniconnect.workflow.v1.ListEventTypesRequest
+	(*ListEventTypesResponse)(nil),  // 6: uniconnect.workflow.v1.ListEventTypesResponse
+	(*CloudEvent)(nil),              // 7: uniconnect.workflow.v1.CloudEvent
+	(*DeadLetter)(nil),              // 8: uniconnect.workflow.v1.DeadLetter
+	(*structpb.Struct)(nil),         // 9: google.protobuf.Struct
 }
 var file_uniconnect_workflow_v1_scheduler_service_proto_depIdxs = []int32{
-	4, // 0: uniconnect.workflow.v1.PublishEventRequest.event:type_name -> uniconnect.workflow.v1.CloudEvent
-	5, // 1: uniconnect.workflow.v1.ListDeadLettersResponse.dead_letters:type_name -> uniconnect.workflow.v1.DeadLetter
-	0, // 2: uniconnect.workflow.v1.TriggerSchedulerService.PublishEvent:input_type -> uniconnect.workflow.v1.PublishEventRequest
-	2, // 3: uniconnect.workflow.v1.TriggerSchedulerService.ListDeadLetters:input_type -> uniconnect.workflow.v1.ListDeadLettersRequest
-	1, // 4: uniconnect.workflow.v1.TriggerSchedulerService.PublishEvent:output_type -> uniconnect.workflow.v1.PublishEventResponse
-	3, // 5: uniconnect.workflow.v1.TriggerSchedulerService.ListDeadLetters:output_type -> uniconnect.workflow.v1.ListDeadLettersResponse
-	4, // [4:6] is the sub-list for method output_type
-	2, // [2:4] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	7, // 0: uniconnect.workflow.v1.PublishEventRequest.event:type_name -> uniconnect.workflow.v1.CloudEvent
+	8, // 1: uniconnect.workflow.v1.ListDeadLettersResponse.dead_letters:type_name -> uniconnect.workflow.v1.DeadLetter
+	9, // 2: uniconnect.workflow.v1.EventType.data_schema:type_name -> google.protobuf.Struct
+	9, // 3: uniconnect.workflow.v1.EventType.example:type_name -> google.protobuf.Struct
+	4, // 4: uniconnect.workflow.v1.ListEventTypesResponse.event_types:type_name -> uniconnect.workflow.v1.EventType
+	0, // 5: uniconnect.workflow.v1.TriggerSchedulerService.PublishEvent:input_type -> uniconnect.workflow.v1.PublishEventRequest
+	2, // 6: uniconnect.workflow.v1.TriggerSchedulerService.ListDeadLetters:input_type -> uniconnect.workflow.v1.ListDeadLettersRequest
+	5, // 7: uniconnect.workflow.v1.TriggerSchedulerService.ListEventTypes:input_type -> uniconnect.workflow.v1.ListEventTypesRequest
+	1, // 8: uniconnect.workflow.v1.TriggerSchedulerService.PublishEvent:output_type -> uniconnect.workflow.v1.PublishEventResponse
+	3, // 9: uniconnect.workflow.v1.TriggerSchedulerService.ListDeadLetters:output_type -> uniconnect.workflow.v1.ListDeadLettersResponse
+	6, // 10: uniconnect.workflow.v1.TriggerSchedulerService.ListEventTypes:output_type -> uniconnect.workflow.v1.ListEventTypesResponse
+	8, // [8:11] is the sub-list for method output_type
+	5, // [5:8] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_uniconnect_workflow_v1_scheduler_service_proto_init() }
@@ -326,7 +555,7 @@ func file_uniconnect_workflow_v1_scheduler_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_uniconnect_workflow_v1_scheduler_service_proto_rawDesc), len(file_uniconnect_workflow_v1_scheduler_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

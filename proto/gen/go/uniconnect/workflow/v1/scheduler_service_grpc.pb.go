@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	TriggerSchedulerService_PublishEvent_FullMethodName    = "/uniconnect.workflow.v1.TriggerSchedulerService/PublishEvent"
 	TriggerSchedulerService_ListDeadLetters_FullMethodName = "/uniconnect.workflow.v1.TriggerSchedulerService/ListDeadLetters"
+	TriggerSchedulerService_ListEventTypes_FullMethodName  = "/uniconnect.workflow.v1.TriggerSchedulerService/ListEventTypes"
 )
 
 // TriggerSchedulerServiceClient is the client API for TriggerSchedulerService service.
@@ -33,6 +34,8 @@ type TriggerSchedulerServiceClient interface {
 	PublishEvent(ctx context.Context, in *PublishEventRequest, opts ...grpc.CallOption) (*PublishEventResponse, error)
 	// ListDeadLetters returns the tenant's events that could not be used, newest first.
 	ListDeadLetters(ctx context.Context, in *ListDeadLettersRequest, opts ...grpc.CallOption) (*ListDeadLettersResponse, error)
+	// ListEventTypes returns the events that can start a workflow, by module.
+	ListEventTypes(ctx context.Context, in *ListEventTypesRequest, opts ...grpc.CallOption) (*ListEventTypesResponse, error)
 }
 
 type triggerSchedulerServiceClient struct {
@@ -63,6 +66,16 @@ func (c *triggerSchedulerServiceClient) ListDeadLetters(ctx context.Context, in 
 	return out, nil
 }
 
+func (c *triggerSchedulerServiceClient) ListEventTypes(ctx context.Context, in *ListEventTypesRequest, opts ...grpc.CallOption) (*ListEventTypesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListEventTypesResponse)
+	err := c.cc.Invoke(ctx, TriggerSchedulerService_ListEventTypes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // TriggerSchedulerServiceServer is the server API for TriggerSchedulerService service.
 // All implementations must embed UnimplementedTriggerSchedulerServiceServer
 // for forward compatibility.
@@ -73,6 +86,8 @@ type TriggerSchedulerServiceServer interface {
 	PublishEvent(context.Context, *PublishEventRequest) (*PublishEventResponse, error)
 	// ListDeadLetters returns the tenant's events that could not be used, newest first.
 	ListDeadLetters(context.Context, *ListDeadLettersRequest) (*ListDeadLettersResponse, error)
+	// ListEventTypes returns the events that can start a workflow, by module.
+	ListEventTypes(context.Context, *ListEventTypesRequest) (*ListEventTypesResponse, error)
 	mustEmbedUnimplementedTriggerSchedulerServiceServer()
 }
 
@@ -88,6 +103,9 @@ func (UnimplementedTriggerSchedulerServiceServer) PublishEvent(context.Context, 
 }
 func (UnimplementedTriggerSchedulerServiceServer) ListDeadLetters(context.Context, *ListDeadLettersRequest) (*ListDeadLettersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListDeadLetters not implemented")
+}
+func (UnimplementedTriggerSchedulerServiceServer) ListEventTypes(context.Context, *ListEventTypesRequest) (*ListEventTypesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListEventTypes not implemented")
 }
 func (UnimplementedTriggerSchedulerServiceServer) mustEmbedUnimplementedTriggerSchedulerServiceServer() {
 }
@@ -147,6 +165,24 @@ func _TriggerSchedulerService_ListDeadLetters_Handler(srv interface{}, ctx conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TriggerSchedulerService_ListEventTypes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListEventTypesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TriggerSchedulerServiceServer).ListEventTypes(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TriggerSchedulerService_ListEventTypes_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TriggerSchedulerServiceServer).ListEventTypes(ctx, req.(*ListEventTypesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // TriggerSchedulerService_ServiceDesc is the grpc.ServiceDesc for TriggerSchedulerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -161,6 +197,10 @@ var TriggerSchedulerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListDeadLetters",
 			Handler:    _TriggerSchedulerService_ListDeadLetters_Handler,
+		},
+		{
+			MethodName: "ListEventTypes",
+			Handler:    _TriggerSchedulerService_ListEventTypes_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -81,6 +81,59 @@ func (Workflow_State) EnumDescriptor() ([]byte, []int) {
 	return file_uniconnect_workflow_v1_workflow_proto_rawDescGZIP(), []int{0, 0}
 }
 
+// Value is the view itself.
+type WorkflowView_Value int32
+
+const (
+	// Not set; FULL.
+	WorkflowView_WORKFLOW_VIEW_UNSPECIFIED WorkflowView_Value = 0
+	// Without steps and settings: what a card shows.
+	WorkflowView_BASIC WorkflowView_Value = 1
+	// Everything.
+	WorkflowView_FULL WorkflowView_Value = 2
+)
+
+// Enum value maps for WorkflowView_Value.
+var (
+	WorkflowView_Value_name = map[int32]string{
+		0: "WORKFLOW_VIEW_UNSPECIFIED",
+		1: "BASIC",
+		2: "FULL",
+	}
+	WorkflowView_Value_value = map[string]int32{
+		"WORKFLOW_VIEW_UNSPECIFIED": 0,
+		"BASIC":                     1,
+		"FULL":                      2,
+	}
+)
+
+func (x WorkflowView_Value) Enum() *WorkflowView_Value {
+	p := new(WorkflowView_Value)
+	*p = x
+	return p
+}
+
+func (x WorkflowView_Value) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WorkflowView_Value) Descriptor() protoreflect.EnumDescriptor {
+	return file_uniconnect_workflow_v1_workflow_proto_enumTypes[1].Descriptor()
+}
+
+func (WorkflowView_Value) Type() protoreflect.EnumType {
+	return &file_uniconnect_workflow_v1_workflow_proto_enumTypes[1]
+}
+
+func (x WorkflowView_Value) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WorkflowView_Value.Descriptor instead.
+func (WorkflowView_Value) EnumDescriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_workflow_proto_rawDescGZIP(), []int{1, 0}
+}
+
 // Workflow is an automation of a tenant: what starts it and what it does.
 type Workflow struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -111,7 +164,13 @@ type Workflow struct {
 	// Output only. Who created it.
 	CreateUser string `protobuf:"bytes,13,opt,name=create_user,json=createUser,proto3" json:"create_user,omitempty"`
 	// Output only. Who changed it last.
-	UpdateUser    string `protobuf:"bytes,14,opt,name=update_user,json=updateUser,proto3" json:"update_user,omitempty"`
+	UpdateUser string `protobuf:"bytes,14,opt,name=update_user,json=updateUser,proto3" json:"update_user,omitempty"`
+	// Output only. The backup that reset returns to; unset when there is none.
+	LastBackup *Backup `protobuf:"bytes,15,opt,name=last_backup,json=lastBackup,proto3" json:"last_backup,omitempty"`
+	// Output only. Set when somebody works on a draft.
+	Draft *DraftInfo `protobuf:"bytes,16,opt,name=draft,proto3" json:"draft,omitempty"`
+	// Output only. What is allowed but probably not meant, for example a date range that is over.
+	Warnings      []*Problem `protobuf:"bytes,17,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -244,6 +303,137 @@ func (x *Workflow) GetUpdateUser() string {
 	return ""
 }
 
+func (x *Workflow) GetLastBackup() *Backup {
+	if x != nil {
+		return x.LastBackup
+	}
+	return nil
+}
+
+func (x *Workflow) GetDraft() *DraftInfo {
+	if x != nil {
+		return x.Draft
+	}
+	return nil
+}
+
+func (x *Workflow) GetWarnings() []*Problem {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+// WorkflowView says how much of each workflow an answer holds.
+type WorkflowView struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkflowView) Reset() {
+	*x = WorkflowView{}
+	mi := &file_uniconnect_workflow_v1_workflow_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkflowView) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkflowView) ProtoMessage() {}
+
+func (x *WorkflowView) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_workflow_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkflowView.ProtoReflect.Descriptor instead.
+func (*WorkflowView) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_workflow_proto_rawDescGZIP(), []int{1}
+}
+
+// DraftInfo is what there is to know of a draft beside its configuration. All of it is output only.
+type DraftInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision that the draft was made from.
+	BaseRevision int32 `protobuf:"varint,1,opt,name=base_revision,json=baseRevision,proto3" json:"base_revision,omitempty"`
+	// Another revision is live by now: publishing would undo it, so publish answers ABORTED until the draft is saved with rebase.
+	Stale bool `protobuf:"varint,2,opt,name=stale,proto3" json:"stale,omitempty"`
+	// When it was last saved.
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// Who saved it last.
+	UpdateUser    string `protobuf:"bytes,4,opt,name=update_user,json=updateUser,proto3" json:"update_user,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DraftInfo) Reset() {
+	*x = DraftInfo{}
+	mi := &file_uniconnect_workflow_v1_workflow_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DraftInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DraftInfo) ProtoMessage() {}
+
+func (x *DraftInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_v1_workflow_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DraftInfo.ProtoReflect.Descriptor instead.
+func (*DraftInfo) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_v1_workflow_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *DraftInfo) GetBaseRevision() int32 {
+	if x != nil {
+		return x.BaseRevision
+	}
+	return 0
+}
+
+func (x *DraftInfo) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
+}
+
+func (x *DraftInfo) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
+}
+
+func (x *DraftInfo) GetUpdateUser() string {
+	if x != nil {
+		return x.UpdateUser
+	}
+	return ""
+}
+
 // Settings are defaults for the runs of a workflow.
 type Settings struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -257,7 +447,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_uniconnect_workflow_v1_workflow_proto_msgTypes[1]
+	mi := &file_uniconnect_workflow_v1_workflow_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -269,7 +459,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_uniconnect_workflow_v1_workflow_proto_msgTypes[1]
+	mi := &file_uniconnect_workflow_v1_workflow_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -282,7 +472,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_uniconnect_workflow_v1_workflow_proto_rawDescGZIP(), []int{1}
+	return file_uniconnect_workflow_v1_workflow_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Settings) GetRetry() *RetryPolicy {
@@ -303,7 +493,7 @@ var File_uniconnect_workflow_v1_workflow_proto protoreflect.FileDescriptor
 
 const file_uniconnect_workflow_v1_workflow_proto_rawDesc = "" +
 	"\n" +
-	"%uniconnect/workflow/v1/workflow.proto\x12\x16uniconnect.workflow.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!uniconnect/workflow/v1/step.proto\x1a$uniconnect/workflow/v1/trigger.proto\"\x85\a\n" +
+	"%uniconnect/workflow/v1/workflow.proto\x12\x16uniconnect.workflow.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#uniconnect/workflow/v1/backup.proto\x1a$uniconnect/workflow/v1/problem.proto\x1a!uniconnect/workflow/v1/step.proto\x1a$uniconnect/workflow/v1/trigger.proto\"\xd4\b\n" +
 	"\bWorkflow\x12\x16\n" +
 	"\x02id\x18\x01 \x01(\tB\x06\xbaH\x03\xd8\x01\x03R\x02id\x12P\n" +
 	"\x05title\x18\x02 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x012.^[^\\p{Cc}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]*$R\x05title\x12n\n" +
@@ -325,13 +515,29 @@ const file_uniconnect_workflow_v1_workflow_proto_rawDesc = "" +
 	"\vcreate_user\x18\r \x01(\tB\x06\xbaH\x03\xd8\x01\x03R\n" +
 	"createUser\x12'\n" +
 	"\vupdate_user\x18\x0e \x01(\tB\x06\xbaH\x03\xd8\x01\x03R\n" +
-	"updateUser\"F\n" +
+	"updateUser\x12G\n" +
+	"\vlast_backup\x18\x0f \x01(\v2\x1e.uniconnect.workflow.v1.BackupB\x06\xbaH\x03\xd8\x01\x03R\n" +
+	"lastBackup\x12?\n" +
+	"\x05draft\x18\x10 \x01(\v2!.uniconnect.workflow.v1.DraftInfoB\x06\xbaH\x03\xd8\x01\x03R\x05draft\x12C\n" +
+	"\bwarnings\x18\x11 \x03(\v2\x1f.uniconnect.workflow.v1.ProblemB\x06\xbaH\x03\xd8\x01\x03R\bwarnings\"F\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bINACTIVE\x10\x01\x12\n" +
 	"\n" +
 	"\x06ACTIVE\x10\x02\x12\f\n" +
-	"\bDELETING\x10\x03\"\x97\x01\n" +
+	"\bDELETING\x10\x03\"K\n" +
+	"\fWorkflowView\";\n" +
+	"\x05Value\x12\x1d\n" +
+	"\x19WORKFLOW_VIEW_UNSPECIFIED\x10\x00\x12\t\n" +
+	"\x05BASIC\x10\x01\x12\b\n" +
+	"\x04FULL\x10\x02\"\xa4\x01\n" +
+	"\tDraftInfo\x12#\n" +
+	"\rbase_revision\x18\x01 \x01(\x05R\fbaseRevision\x12\x14\n" +
+	"\x05stale\x18\x02 \x01(\bR\x05stale\x12;\n" +
+	"\vupdate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"updateTime\x12\x1f\n" +
+	"\vupdate_user\x18\x04 \x01(\tR\n" +
+	"updateUser\"\x97\x01\n" +
 	"\bSettings\x129\n" +
 	"\x05retry\x18\x01 \x01(\v2#.uniconnect.workflow.v1.RetryPolicyR\x05retry\x12P\n" +
 	"\fstep_timeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x04\b\x80\xa3\x052\x04\x10\xc0\x84=R\vstepTimeoutBDZBworkflow.uniconnect/proto/gen/go/uniconnect/workflow/v1;workflowv1b\x06proto3"
@@ -348,34 +554,43 @@ func file_uniconnect_workflow_v1_workflow_proto_rawDescGZIP() []byte {
 	return file_uniconnect_workflow_v1_workflow_proto_rawDescData
 }
 
-var file_uniconnect_workflow_v1_workflow_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_uniconnect_workflow_v1_workflow_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_uniconnect_workflow_v1_workflow_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_uniconnect_workflow_v1_workflow_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_uniconnect_workflow_v1_workflow_proto_goTypes = []any{
 	(Workflow_State)(0),           // 0: uniconnect.workflow.v1.Workflow.State
-	(*Workflow)(nil),              // 1: uniconnect.workflow.v1.Workflow
-	(*Settings)(nil),              // 2: uniconnect.workflow.v1.Settings
-	(*Trigger)(nil),               // 3: uniconnect.workflow.v1.Trigger
-	(*DateRange)(nil),             // 4: uniconnect.workflow.v1.DateRange
-	(*Step)(nil),                  // 5: uniconnect.workflow.v1.Step
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
-	(*RetryPolicy)(nil),           // 7: uniconnect.workflow.v1.RetryPolicy
-	(*durationpb.Duration)(nil),   // 8: google.protobuf.Duration
+	(WorkflowView_Value)(0),       // 1: uniconnect.workflow.v1.WorkflowView.Value
+	(*Workflow)(nil),              // 2: uniconnect.workflow.v1.Workflow
+	(*WorkflowView)(nil),          // 3: uniconnect.workflow.v1.WorkflowView
+	(*DraftInfo)(nil),             // 4: uniconnect.workflow.v1.DraftInfo
+	(*Settings)(nil),              // 5: uniconnect.workflow.v1.Settings
+	(*Trigger)(nil),               // 6: uniconnect.workflow.v1.Trigger
+	(*DateRange)(nil),             // 7: uniconnect.workflow.v1.DateRange
+	(*Step)(nil),                  // 8: uniconnect.workflow.v1.Step
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*Backup)(nil),                // 10: uniconnect.workflow.v1.Backup
+	(*Problem)(nil),               // 11: uniconnect.workflow.v1.Problem
+	(*RetryPolicy)(nil),           // 12: uniconnect.workflow.v1.RetryPolicy
+	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
 }
 var file_uniconnect_workflow_v1_workflow_proto_depIdxs = []int32{
-	0, // 0: uniconnect.workflow.v1.Workflow.state:type_name -> uniconnect.workflow.v1.Workflow.State
-	3, // 1: uniconnect.workflow.v1.Workflow.trigger:type_name -> uniconnect.workflow.v1.Trigger
-	4, // 2: uniconnect.workflow.v1.Workflow.date_range:type_name -> uniconnect.workflow.v1.DateRange
-	5, // 3: uniconnect.workflow.v1.Workflow.steps:type_name -> uniconnect.workflow.v1.Step
-	2, // 4: uniconnect.workflow.v1.Workflow.settings:type_name -> uniconnect.workflow.v1.Settings
-	6, // 5: uniconnect.workflow.v1.Workflow.create_time:type_name -> google.protobuf.Timestamp
-	6, // 6: uniconnect.workflow.v1.Workflow.update_time:type_name -> google.protobuf.Timestamp
-	7, // 7: uniconnect.workflow.v1.Settings.retry:type_name -> uniconnect.workflow.v1.RetryPolicy
-	8, // 8: uniconnect.workflow.v1.Settings.step_timeout:type_name -> google.protobuf.Duration
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	0,  // 0: uniconnect.workflow.v1.Workflow.state:type_name -> uniconnect.workflow.v1.Workflow.State
+	6,  // 1: uniconnect.workflow.v1.Workflow.trigger:type_name -> uniconnect.workflow.v1.Trigger
+	7,  // 2: uniconnect.workflow.v1.Workflow.date_range:type_name -> uniconnect.workflow.v1.DateRange
+	8,  // 3: uniconnect.workflow.v1.Workflow.steps:type_name -> uniconnect.workflow.v1.Step
+	5,  // 4: uniconnect.workflow.v1.Workflow.settings:type_name -> uniconnect.workflow.v1.Settings
+	9,  // 5: uniconnect.workflow.v1.Workflow.create_time:type_name -> google.protobuf.Timestamp
+	9,  // 6: uniconnect.workflow.v1.Workflow.update_time:type_name -> google.protobuf.Timestamp
+	10, // 7: uniconnect.workflow.v1.Workflow.last_backup:type_name -> uniconnect.workflow.v1.Backup
+	4,  // 8: uniconnect.workflow.v1.Workflow.draft:type_name -> uniconnect.workflow.v1.DraftInfo
+	11, // 9: uniconnect.workflow.v1.Workflow.warnings:type_name -> uniconnect.workflow.v1.Problem
+	9,  // 10: uniconnect.workflow.v1.DraftInfo.update_time:type_name -> google.protobuf.Timestamp
+	12, // 11: uniconnect.workflow.v1.Settings.retry:type_name -> uniconnect.workflow.v1.RetryPolicy
+	13, // 12: uniconnect.workflow.v1.Settings.step_timeout:type_name -> google.protobuf.Duration
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_uniconnect_workflow_v1_workflow_proto_init() }
@@ -383,6 +598,8 @@ func file_uniconnect_workflow_v1_workflow_proto_init() {
 	if File_uniconnect_workflow_v1_workflow_proto != nil {
 		return
 	}
+	file_uniconnect_workflow_v1_backup_proto_init()
+	file_uniconnect_workflow_v1_problem_proto_init()
 	file_uniconnect_workflow_v1_step_proto_init()
 	file_uniconnect_workflow_v1_trigger_proto_init()
 	type x struct{}
@@ -390,8 +607,8 @@ func file_uniconnect_workflow_v1_workflow_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_uniconnect_workflow_v1_workflow_proto_rawDesc), len(file_uniconnect_workflow_v1_workflow_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   2,
+			NumEnums:      2,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -11,6 +11,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -377,7 +378,9 @@ type ValidateStepsRequest struct {
 	// Tenant that owns the workflow.
 	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	// The workflow.
-	Workflow      *v1.Workflow `protobuf:"bytes,2,opt,name=workflow,proto3" json:"workflow,omitempty"`
+	Workflow *v1.Workflow `protobuf:"bytes,2,opt,name=workflow,proto3" json:"workflow,omitempty"`
+	// JSON Schema of `event.data`, from the trigger's owner; unset when nothing is known.
+	DataSchema    *structpb.Struct `protobuf:"bytes,3,opt,name=data_schema,json=dataSchema,proto3" json:"data_schema,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -422,6 +425,13 @@ func (x *ValidateStepsRequest) GetTenant() string {
 func (x *ValidateStepsRequest) GetWorkflow() *v1.Workflow {
 	if x != nil {
 		return x.Workflow
+	}
+	return nil
+}
+
+func (x *ValidateStepsRequest) GetDataSchema() *structpb.Struct {
+	if x != nil {
+		return x.DataSchema
 	}
 	return nil
 }
@@ -573,11 +583,185 @@ func (x *FinalizeExecutionsResponse) GetDone() bool {
 	return false
 }
 
+// PreviewFinalizeRequest names the workflow.
+type PreviewFinalizeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Tenant that owns the workflow.
+	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// Id of the workflow.
+	WorkflowId    string `protobuf:"bytes,2,opt,name=workflow_id,json=workflowId,proto3" json:"workflow_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewFinalizeRequest) Reset() {
+	*x = PreviewFinalizeRequest{}
+	mi := &file_uniconnect_workflow_peer_v1_start_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewFinalizeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewFinalizeRequest) ProtoMessage() {}
+
+func (x *PreviewFinalizeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_peer_v1_start_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewFinalizeRequest.ProtoReflect.Descriptor instead.
+func (*PreviewFinalizeRequest) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_peer_v1_start_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *PreviewFinalizeRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *PreviewFinalizeRequest) GetWorkflowId() string {
+	if x != nil {
+		return x.WorkflowId
+	}
+	return ""
+}
+
+// PreviewFinalizeResponse holds the runs that have not ended.
+type PreviewFinalizeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many there are.
+	Unfinished int32 `protobuf:"varint,1,opt,name=unfinished,proto3" json:"unfinished,omitempty"`
+	// Some of them, those that wait longest first, at most 50.
+	Executions    []*UnfinishedExecution `protobuf:"bytes,2,rep,name=executions,proto3" json:"executions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewFinalizeResponse) Reset() {
+	*x = PreviewFinalizeResponse{}
+	mi := &file_uniconnect_workflow_peer_v1_start_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewFinalizeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewFinalizeResponse) ProtoMessage() {}
+
+func (x *PreviewFinalizeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_peer_v1_start_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewFinalizeResponse.ProtoReflect.Descriptor instead.
+func (*PreviewFinalizeResponse) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_peer_v1_start_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *PreviewFinalizeResponse) GetUnfinished() int32 {
+	if x != nil {
+		return x.Unfinished
+	}
+	return 0
+}
+
+func (x *PreviewFinalizeResponse) GetExecutions() []*UnfinishedExecution {
+	if x != nil {
+		return x.Executions
+	}
+	return nil
+}
+
+// UnfinishedExecution is a run that has not ended.
+type UnfinishedExecution struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The run.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Path of the step that it is at; empty before the first.
+	StepPath string `protobuf:"bytes,2,opt,name=step_path,json=stepPath,proto3" json:"step_path,omitempty"`
+	// When it goes on by itself; unset when it is running or queued.
+	WakeTime      *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=wake_time,json=wakeTime,proto3" json:"wake_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnfinishedExecution) Reset() {
+	*x = UnfinishedExecution{}
+	mi := &file_uniconnect_workflow_peer_v1_start_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnfinishedExecution) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnfinishedExecution) ProtoMessage() {}
+
+func (x *UnfinishedExecution) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_peer_v1_start_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnfinishedExecution.ProtoReflect.Descriptor instead.
+func (*UnfinishedExecution) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_peer_v1_start_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *UnfinishedExecution) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *UnfinishedExecution) GetStepPath() string {
+	if x != nil {
+		return x.StepPath
+	}
+	return ""
+}
+
+func (x *UnfinishedExecution) GetWakeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WakeTime
+	}
+	return nil
+}
+
 var File_uniconnect_workflow_peer_v1_start_service_proto protoreflect.FileDescriptor
 
 const file_uniconnect_workflow_peer_v1_start_service_proto_rawDesc = "" +
 	"\n" +
-	"/uniconnect/workflow/peer/v1/start_service.proto\x12\x1buniconnect.workflow.peer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"uniconnect/access/v1/options.proto\x1a+uniconnect/workflow/peer/v1/violation.proto\x1a&uniconnect/workflow/v1/execution.proto\x1a%uniconnect/workflow/v1/workflow.proto\"_\n" +
+	"/uniconnect/workflow/peer/v1/start_service.proto\x12\x1buniconnect.workflow.peer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"uniconnect/access/v1/options.proto\x1a+uniconnect/workflow/peer/v1/violation.proto\x1a&uniconnect/workflow/v1/execution.proto\x1a%uniconnect/workflow/v1/workflow.proto\"_\n" +
 	"\x16StartExecutionsRequest\x12E\n" +
 	"\x06starts\x18\x01 \x03(\v2\".uniconnect.workflow.peer.v1.StartB\t\xbaH\x06\x92\x01\x03\x10\x80 R\x06starts\"\xce\x02\n" +
 	"\x05Start\x12\x16\n" +
@@ -603,10 +787,12 @@ const file_uniconnect_workflow_peer_v1_start_service_proto_rawDesc = "" +
 	"\aSTARTED\x10\x01\x12\r\n" +
 	"\tDUPLICATE\x10\x02\x12\v\n" +
 	"\aSKIPPED\x10\x03\x12\v\n" +
-	"\aREFUSED\x10\x04\"t\n" +
+	"\aREFUSED\x10\x04\"\xae\x01\n" +
 	"\x14ValidateStepsRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12D\n" +
-	"\bworkflow\x18\x02 \x01(\v2 .uniconnect.workflow.v1.WorkflowB\x06\xbaH\x03\xd8\x01\x03R\bworkflow\"_\n" +
+	"\bworkflow\x18\x02 \x01(\v2 .uniconnect.workflow.v1.WorkflowB\x06\xbaH\x03\xd8\x01\x03R\bworkflow\x128\n" +
+	"\vdata_schema\x18\x03 \x01(\v2\x17.google.protobuf.StructR\n" +
+	"dataSchema\"_\n" +
 	"\x15ValidateStepsResponse\x12F\n" +
 	"\n" +
 	"violations\x18\x01 \x03(\v2&.uniconnect.workflow.peer.v1.ViolationR\n" +
@@ -616,10 +802,26 @@ const file_uniconnect_workflow_peer_v1_start_service_proto_rawDesc = "" +
 	"\vworkflow_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
 	"workflowId\"0\n" +
 	"\x1aFinalizeExecutionsResponse\x12\x12\n" +
-	"\x04done\x18\x01 \x01(\bR\x04done2\xa5\x03\n" +
+	"\x04done\x18\x01 \x01(\bR\x04done\"t\n" +
+	"\x16PreviewFinalizeRequest\x12/\n" +
+	"\x06tenant\x18\x01 \x01(\tB\x17\xbaH\x14r\x122\x10^[a-z0-9]{1,32}$R\x06tenant\x12)\n" +
+	"\vworkflow_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
+	"workflowId\"\x8b\x01\n" +
+	"\x17PreviewFinalizeResponse\x12\x1e\n" +
+	"\n" +
+	"unfinished\x18\x01 \x01(\x05R\n" +
+	"unfinished\x12P\n" +
+	"\n" +
+	"executions\x18\x02 \x03(\v20.uniconnect.workflow.peer.v1.UnfinishedExecutionR\n" +
+	"executions\"{\n" +
+	"\x13UnfinishedExecution\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
+	"\tstep_path\x18\x02 \x01(\tR\bstepPath\x127\n" +
+	"\twake_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bwakeTime2\xac\x04\n" +
 	"\fStartService\x12\x84\x01\n" +
 	"\x0fStartExecutions\x123.uniconnect.workflow.peer.v1.StartExecutionsRequest\x1a4.uniconnect.workflow.peer.v1.StartExecutionsResponse\"\x06\xaa\xbb\x18\x02\x18\x01\x12~\n" +
-	"\rValidateSteps\x121.uniconnect.workflow.peer.v1.ValidateStepsRequest\x1a2.uniconnect.workflow.peer.v1.ValidateStepsResponse\"\x06\xaa\xbb\x18\x02\x18\x01\x12\x8d\x01\n" +
+	"\rValidateSteps\x121.uniconnect.workflow.peer.v1.ValidateStepsRequest\x1a2.uniconnect.workflow.peer.v1.ValidateStepsResponse\"\x06\xaa\xbb\x18\x02\x18\x01\x12\x84\x01\n" +
+	"\x0fPreviewFinalize\x123.uniconnect.workflow.peer.v1.PreviewFinalizeRequest\x1a4.uniconnect.workflow.peer.v1.PreviewFinalizeResponse\"\x06\xaa\xbb\x18\x02\x18\x01\x12\x8d\x01\n" +
 	"\x12FinalizeExecutions\x126.uniconnect.workflow.peer.v1.FinalizeExecutionsRequest\x1a7.uniconnect.workflow.peer.v1.FinalizeExecutionsResponse\"\x06\xaa\xbb\x18\x02\x18\x01BEZCworkflow.uniconnect/proto/gen/go/uniconnect/workflow/peer/v1;peerv1b\x06proto3"
 
 var (
@@ -635,7 +837,7 @@ func file_uniconnect_workflow_peer_v1_start_service_proto_rawDescGZIP() []byte {
 }
 
 var file_uniconnect_workflow_peer_v1_start_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_uniconnect_workflow_peer_v1_start_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_uniconnect_workflow_peer_v1_start_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_uniconnect_workflow_peer_v1_start_service_proto_goTypes = []any{
 	(StartResult_Outcome)(0),           // 0: uniconnect.workflow.peer.v1.StartResult.Outcome
 	(*StartExecutionsRequest)(nil),     // 1: uniconnect.workflow.peer.v1.StartExecutionsRequest
@@ -646,32 +848,41 @@ var file_uniconnect_workflow_peer_v1_start_service_proto_goTypes = []any{
 	(*ValidateStepsResponse)(nil),      // 6: uniconnect.workflow.peer.v1.ValidateStepsResponse
 	(*FinalizeExecutionsRequest)(nil),  // 7: uniconnect.workflow.peer.v1.FinalizeExecutionsRequest
 	(*FinalizeExecutionsResponse)(nil), // 8: uniconnect.workflow.peer.v1.FinalizeExecutionsResponse
-	(*durationpb.Duration)(nil),        // 9: google.protobuf.Duration
-	(*v1.Cause)(nil),                   // 10: uniconnect.workflow.v1.Cause
-	(*timestamppb.Timestamp)(nil),      // 11: google.protobuf.Timestamp
-	(*v1.Workflow)(nil),                // 12: uniconnect.workflow.v1.Workflow
-	(*Violation)(nil),                  // 13: uniconnect.workflow.peer.v1.Violation
+	(*PreviewFinalizeRequest)(nil),     // 9: uniconnect.workflow.peer.v1.PreviewFinalizeRequest
+	(*PreviewFinalizeResponse)(nil),    // 10: uniconnect.workflow.peer.v1.PreviewFinalizeResponse
+	(*UnfinishedExecution)(nil),        // 11: uniconnect.workflow.peer.v1.UnfinishedExecution
+	(*durationpb.Duration)(nil),        // 12: google.protobuf.Duration
+	(*v1.Cause)(nil),                   // 13: uniconnect.workflow.v1.Cause
+	(*timestamppb.Timestamp)(nil),      // 14: google.protobuf.Timestamp
+	(*v1.Workflow)(nil),                // 15: uniconnect.workflow.v1.Workflow
+	(*structpb.Struct)(nil),            // 16: google.protobuf.Struct
+	(*Violation)(nil),                  // 17: uniconnect.workflow.peer.v1.Violation
 }
 var file_uniconnect_workflow_peer_v1_start_service_proto_depIdxs = []int32{
 	2,  // 0: uniconnect.workflow.peer.v1.StartExecutionsRequest.starts:type_name -> uniconnect.workflow.peer.v1.Start
-	9,  // 1: uniconnect.workflow.peer.v1.Start.key_ttl:type_name -> google.protobuf.Duration
-	10, // 2: uniconnect.workflow.peer.v1.Start.cause:type_name -> uniconnect.workflow.v1.Cause
-	11, // 3: uniconnect.workflow.peer.v1.Start.publish_time:type_name -> google.protobuf.Timestamp
+	12, // 1: uniconnect.workflow.peer.v1.Start.key_ttl:type_name -> google.protobuf.Duration
+	13, // 2: uniconnect.workflow.peer.v1.Start.cause:type_name -> uniconnect.workflow.v1.Cause
+	14, // 3: uniconnect.workflow.peer.v1.Start.publish_time:type_name -> google.protobuf.Timestamp
 	4,  // 4: uniconnect.workflow.peer.v1.StartExecutionsResponse.results:type_name -> uniconnect.workflow.peer.v1.StartResult
 	0,  // 5: uniconnect.workflow.peer.v1.StartResult.outcome:type_name -> uniconnect.workflow.peer.v1.StartResult.Outcome
-	12, // 6: uniconnect.workflow.peer.v1.ValidateStepsRequest.workflow:type_name -> uniconnect.workflow.v1.Workflow
-	13, // 7: uniconnect.workflow.peer.v1.ValidateStepsResponse.violations:type_name -> uniconnect.workflow.peer.v1.Violation
-	1,  // 8: uniconnect.workflow.peer.v1.StartService.StartExecutions:input_type -> uniconnect.workflow.peer.v1.StartExecutionsRequest
-	5,  // 9: uniconnect.workflow.peer.v1.StartService.ValidateSteps:input_type -> uniconnect.workflow.peer.v1.ValidateStepsRequest
-	7,  // 10: uniconnect.workflow.peer.v1.StartService.FinalizeExecutions:input_type -> uniconnect.workflow.peer.v1.FinalizeExecutionsRequest
-	3,  // 11: uniconnect.workflow.peer.v1.StartService.StartExecutions:output_type -> uniconnect.workflow.peer.v1.StartExecutionsResponse
-	6,  // 12: uniconnect.workflow.peer.v1.StartService.ValidateSteps:output_type -> uniconnect.workflow.peer.v1.ValidateStepsResponse
-	8,  // 13: uniconnect.workflow.peer.v1.StartService.FinalizeExecutions:output_type -> uniconnect.workflow.peer.v1.FinalizeExecutionsResponse
-	11, // [11:14] is the sub-list for method output_type
-	8,  // [8:11] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	15, // 6: uniconnect.workflow.peer.v1.ValidateStepsRequest.workflow:type_name -> uniconnect.workflow.v1.Workflow
+	16, // 7: uniconnect.workflow.peer.v1.ValidateStepsRequest.data_schema:type_name -> google.protobuf.Struct
+	17, // 8: uniconnect.workflow.peer.v1.ValidateStepsResponse.violations:type_name -> uniconnect.workflow.peer.v1.Violation
+	11, // 9: uniconnect.workflow.peer.v1.PreviewFinalizeResponse.executions:type_name -> uniconnect.workflow.peer.v1.UnfinishedExecution
+	14, // 10: uniconnect.workflow.peer.v1.UnfinishedExecution.wake_time:type_name -> google.protobuf.Timestamp
+	1,  // 11: uniconnect.workflow.peer.v1.StartService.StartExecutions:input_type -> uniconnect.workflow.peer.v1.StartExecutionsRequest
+	5,  // 12: uniconnect.workflow.peer.v1.StartService.ValidateSteps:input_type -> uniconnect.workflow.peer.v1.ValidateStepsRequest
+	9,  // 13: uniconnect.workflow.peer.v1.StartService.PreviewFinalize:input_type -> uniconnect.workflow.peer.v1.PreviewFinalizeRequest
+	7,  // 14: uniconnect.workflow.peer.v1.StartService.FinalizeExecutions:input_type -> uniconnect.workflow.peer.v1.FinalizeExecutionsRequest
+	3,  // 15: uniconnect.workflow.peer.v1.StartService.StartExecutions:output_type -> uniconnect.workflow.peer.v1.StartExecutionsResponse
+	6,  // 16: uniconnect.workflow.peer.v1.StartService.ValidateSteps:output_type -> uniconnect.workflow.peer.v1.ValidateStepsResponse
+	10, // 17: uniconnect.workflow.peer.v1.StartService.PreviewFinalize:output_type -> uniconnect.workflow.peer.v1.PreviewFinalizeResponse
+	8,  // 18: uniconnect.workflow.peer.v1.StartService.FinalizeExecutions:output_type -> uniconnect.workflow.peer.v1.FinalizeExecutionsResponse
+	15, // [15:19] is the sub-list for method output_type
+	11, // [11:15] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_uniconnect_workflow_peer_v1_start_service_proto_init() }
@@ -686,7 +897,7 @@ func file_uniconnect_workflow_peer_v1_start_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_uniconnect_workflow_peer_v1_start_service_proto_rawDesc), len(file_uniconnect_workflow_peer_v1_start_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

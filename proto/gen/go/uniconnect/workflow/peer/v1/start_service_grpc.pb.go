@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	StartService_StartExecutions_FullMethodName    = "/uniconnect.workflow.peer.v1.StartService/StartExecutions"
 	StartService_ValidateSteps_FullMethodName      = "/uniconnect.workflow.peer.v1.StartService/ValidateSteps"
+	StartService_PreviewFinalize_FullMethodName    = "/uniconnect.workflow.peer.v1.StartService/PreviewFinalize"
 	StartService_FinalizeExecutions_FullMethodName = "/uniconnect.workflow.peer.v1.StartService/FinalizeExecutions"
 )
 
@@ -35,6 +36,8 @@ type StartServiceClient interface {
 	StartExecutions(ctx context.Context, in *StartExecutionsRequest, opts ...grpc.CallOption) (*StartExecutionsResponse, error)
 	// ValidateSteps finds every problem of a workflow's steps and settings; it stores nothing.
 	ValidateSteps(ctx context.Context, in *ValidateStepsRequest, opts ...grpc.CallOption) (*ValidateStepsResponse, error)
+	// PreviewFinalize tells which runs of a workflow have not ended.
+	PreviewFinalize(ctx context.Context, in *PreviewFinalizeRequest, opts ...grpc.CallOption) (*PreviewFinalizeResponse, error)
 	// FinalizeExecutions removes everything that belongs to a deleted workflow. It is repeated until it answers done.
 	FinalizeExecutions(ctx context.Context, in *FinalizeExecutionsRequest, opts ...grpc.CallOption) (*FinalizeExecutionsResponse, error)
 }
@@ -67,6 +70,16 @@ func (c *startServiceClient) ValidateSteps(ctx context.Context, in *ValidateStep
 	return out, nil
 }
 
+func (c *startServiceClient) PreviewFinalize(ctx context.Context, in *PreviewFinalizeRequest, opts ...grpc.CallOption) (*PreviewFinalizeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PreviewFinalizeResponse)
+	err := c.cc.Invoke(ctx, StartService_PreviewFinalize_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *startServiceClient) FinalizeExecutions(ctx context.Context, in *FinalizeExecutionsRequest, opts ...grpc.CallOption) (*FinalizeExecutionsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(FinalizeExecutionsResponse)
@@ -88,6 +101,8 @@ type StartServiceServer interface {
 	StartExecutions(context.Context, *StartExecutionsRequest) (*StartExecutionsResponse, error)
 	// ValidateSteps finds every problem of a workflow's steps and settings; it stores nothing.
 	ValidateSteps(context.Context, *ValidateStepsRequest) (*ValidateStepsResponse, error)
+	// PreviewFinalize tells which runs of a workflow have not ended.
+	PreviewFinalize(context.Context, *PreviewFinalizeRequest) (*PreviewFinalizeResponse, error)
 	// FinalizeExecutions removes everything that belongs to a deleted workflow. It is repeated until it answers done.
 	FinalizeExecutions(context.Context, *FinalizeExecutionsRequest) (*FinalizeExecutionsResponse, error)
 	mustEmbedUnimplementedStartServiceServer()
@@ -105,6 +120,9 @@ func (UnimplementedStartServiceServer) StartExecutions(context.Context, *StartEx
 }
 func (UnimplementedStartServiceServer) ValidateSteps(context.Context, *ValidateStepsRequest) (*ValidateStepsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ValidateSteps not implemented")
+}
+func (UnimplementedStartServiceServer) PreviewFinalize(context.Context, *PreviewFinalizeRequest) (*PreviewFinalizeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PreviewFinalize not implemented")
 }
 func (UnimplementedStartServiceServer) FinalizeExecutions(context.Context, *FinalizeExecutionsRequest) (*FinalizeExecutionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method FinalizeExecutions not implemented")
@@ -166,6 +184,24 @@ func _StartService_ValidateSteps_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _StartService_PreviewFinalize_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PreviewFinalizeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StartServiceServer).PreviewFinalize(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StartService_PreviewFinalize_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StartServiceServer).PreviewFinalize(ctx, req.(*PreviewFinalizeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _StartService_FinalizeExecutions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(FinalizeExecutionsRequest)
 	if err := dec(in); err != nil {
@@ -198,6 +234,10 @@ var StartService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ValidateSteps",
 			Handler:    _StartService_ValidateSteps_Handler,
+		},
+		{
+			MethodName: "PreviewFinalize",
+			Handler:    _StartService_PreviewFinalize_Handler,
 		},
 		{
 			MethodName: "FinalizeExecutions",

@@ -10,6 +10,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -83,7 +84,9 @@ func (x *ValidateTriggerRequest) GetWorkflow() *v1.Workflow {
 type ValidateTriggerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty when all is well.
-	Violations    []*Violation `protobuf:"bytes,1,rep,name=violations,proto3" json:"violations,omitempty"`
+	Violations []*Violation `protobuf:"bytes,1,rep,name=violations,proto3" json:"violations,omitempty"`
+	// JSON Schema of `event.data` as far as it is known, so that the steps can be checked against it; unset when nothing is known.
+	DataSchema    *structpb.Struct `protobuf:"bytes,2,opt,name=data_schema,json=dataSchema,proto3" json:"data_schema,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -121,6 +124,13 @@ func (*ValidateTriggerResponse) Descriptor() ([]byte, []int) {
 func (x *ValidateTriggerResponse) GetViolations() []*Violation {
 	if x != nil {
 		return x.Violations
+	}
+	return nil
+}
+
+func (x *ValidateTriggerResponse) GetDataSchema() *structpb.Struct {
+	if x != nil {
+		return x.DataSchema
 	}
 	return nil
 }
@@ -230,14 +240,16 @@ var File_uniconnect_workflow_peer_v1_trigger_service_proto protoreflect.FileDesc
 
 const file_uniconnect_workflow_peer_v1_trigger_service_proto_rawDesc = "" +
 	"\n" +
-	"1uniconnect/workflow/peer/v1/trigger_service.proto\x12\x1buniconnect.workflow.peer.v1\x1a\x1bbuf/validate/validate.proto\x1a\"uniconnect/access/v1/options.proto\x1a+uniconnect/workflow/peer/v1/violation.proto\x1a%uniconnect/workflow/v1/workflow.proto\"v\n" +
+	"1uniconnect/workflow/peer/v1/trigger_service.proto\x12\x1buniconnect.workflow.peer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\"uniconnect/access/v1/options.proto\x1a+uniconnect/workflow/peer/v1/violation.proto\x1a%uniconnect/workflow/v1/workflow.proto\"v\n" +
 	"\x16ValidateTriggerRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12D\n" +
-	"\bworkflow\x18\x02 \x01(\v2 .uniconnect.workflow.v1.WorkflowB\x06\xbaH\x03\xd8\x01\x03R\bworkflow\"a\n" +
+	"\bworkflow\x18\x02 \x01(\v2 .uniconnect.workflow.v1.WorkflowB\x06\xbaH\x03\xd8\x01\x03R\bworkflow\"\x9b\x01\n" +
 	"\x17ValidateTriggerResponse\x12F\n" +
 	"\n" +
 	"violations\x18\x01 \x03(\v2&.uniconnect.workflow.peer.v1.ViolationR\n" +
-	"violations\"u\n" +
+	"violations\x128\n" +
+	"\vdata_schema\x18\x02 \x01(\v2\x17.google.protobuf.StructR\n" +
+	"dataSchema\"u\n" +
 	"\x17FinalizeTriggersRequest\x12/\n" +
 	"\x06tenant\x18\x01 \x01(\tB\x17\xbaH\x14r\x122\x10^[a-z0-9]{1,32}$R\x06tenant\x12)\n" +
 	"\vworkflow_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
@@ -268,19 +280,21 @@ var file_uniconnect_workflow_peer_v1_trigger_service_proto_goTypes = []any{
 	(*FinalizeTriggersResponse)(nil), // 3: uniconnect.workflow.peer.v1.FinalizeTriggersResponse
 	(*v1.Workflow)(nil),              // 4: uniconnect.workflow.v1.Workflow
 	(*Violation)(nil),                // 5: uniconnect.workflow.peer.v1.Violation
+	(*structpb.Struct)(nil),          // 6: google.protobuf.Struct
 }
 var file_uniconnect_workflow_peer_v1_trigger_service_proto_depIdxs = []int32{
 	4, // 0: uniconnect.workflow.peer.v1.ValidateTriggerRequest.workflow:type_name -> uniconnect.workflow.v1.Workflow
 	5, // 1: uniconnect.workflow.peer.v1.ValidateTriggerResponse.violations:type_name -> uniconnect.workflow.peer.v1.Violation
-	0, // 2: uniconnect.workflow.peer.v1.TriggerService.ValidateTrigger:input_type -> uniconnect.workflow.peer.v1.ValidateTriggerRequest
-	2, // 3: uniconnect.workflow.peer.v1.TriggerService.FinalizeTriggers:input_type -> uniconnect.workflow.peer.v1.FinalizeTriggersRequest
-	1, // 4: uniconnect.workflow.peer.v1.TriggerService.ValidateTrigger:output_type -> uniconnect.workflow.peer.v1.ValidateTriggerResponse
-	3, // 5: uniconnect.workflow.peer.v1.TriggerService.FinalizeTriggers:output_type -> uniconnect.workflow.peer.v1.FinalizeTriggersResponse
-	4, // [4:6] is the sub-list for method output_type
-	2, // [2:4] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	6, // 2: uniconnect.workflow.peer.v1.ValidateTriggerResponse.data_schema:type_name -> google.protobuf.Struct
+	0, // 3: uniconnect.workflow.peer.v1.TriggerService.ValidateTrigger:input_type -> uniconnect.workflow.peer.v1.ValidateTriggerRequest
+	2, // 4: uniconnect.workflow.peer.v1.TriggerService.FinalizeTriggers:input_type -> uniconnect.workflow.peer.v1.FinalizeTriggersRequest
+	1, // 5: uniconnect.workflow.peer.v1.TriggerService.ValidateTrigger:output_type -> uniconnect.workflow.peer.v1.ValidateTriggerResponse
+	3, // 6: uniconnect.workflow.peer.v1.TriggerService.FinalizeTriggers:output_type -> uniconnect.workflow.peer.v1.FinalizeTriggersResponse
+	5, // [5:7] is the sub-list for method output_type
+	3, // [3:5] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_uniconnect_workflow_peer_v1_trigger_service_proto_init() }

@@ -29,7 +29,9 @@ type Violation struct {
 	// What is wrong and what to do.
 	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
 	// Machine-readable, a value of ErrorReason.
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The workflow can be saved all the same.
+	Warning       bool `protobuf:"varint,4,opt,name=warning,proto3" json:"warning,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -85,15 +87,23 @@ func (x *Violation) GetReason() string {
 	return ""
 }
 
+func (x *Violation) GetWarning() bool {
+	if x != nil {
+		return x.Warning
+	}
+	return false
+}
+
 var File_uniconnect_workflow_peer_v1_violation_proto protoreflect.FileDescriptor
 
 const file_uniconnect_workflow_peer_v1_violation_proto_rawDesc = "" +
 	"\n" +
-	"+uniconnect/workflow/peer/v1/violation.proto\x12\x1buniconnect.workflow.peer.v1\"[\n" +
+	"+uniconnect/workflow/peer/v1/violation.proto\x12\x1buniconnect.workflow.peer.v1\"u\n" +
 	"\tViolation\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reasonBEZCworkflow.uniconnect/proto/gen/go/uniconnect/workflow/peer/v1;peerv1b\x06proto3"
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n" +
+	"\awarning\x18\x04 \x01(\bR\awarningBEZCworkflow.uniconnect/proto/gen/go/uniconnect/workflow/peer/v1;peerv1b\x06proto3"
 
 var (
 	file_uniconnect_workflow_peer_v1_violation_proto_rawDescOnce sync.Once
