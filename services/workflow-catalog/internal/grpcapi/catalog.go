@@ -21,9 +21,16 @@ type Catalog struct {
 	checker checker
 }
 
-// NewCatalog returns the service; owners are asked about every workflow that is saved.
-func NewCatalog(catalog *workflow.Catalog, owners []Owner) *Catalog {
-	return &Catalog{catalog: catalog, checker: checker{owners: owners}}
+// CatalogDeps is what WorkflowCatalogService is made of. All are required.
+type CatalogDeps struct {
+	Catalog *workflow.Catalog
+	// Owners are asked about every workflow that is saved.
+	Owners []Owner
+}
+
+// NewCatalog returns the service.
+func NewCatalog(deps CatalogDeps) *Catalog {
+	return &Catalog{catalog: deps.Catalog, checker: checker{owners: deps.Owners}}
 }
 
 // HandlerValidated names the methods that check their requests themselves.
