@@ -52,7 +52,7 @@ const (
 
 // rules is the import table of the architecture.
 func rules() []rule {
-	domain := []string{"pkg/fault", "pkg/expr", "github.com/google/uuid", "services/*/internal/..."}
+	domain := []string{"pkg/fault", "pkg/faultpoint", "pkg/expr", "github.com/google/uuid", "services/*/internal/..."}
 	noIO := []string{"net", "net/http/...", "database/sql/...", "os/exec", pgx, nats, grpc, "google.golang.org/protobuf/...", "proto/..."}
 	return []rule{
 		{
