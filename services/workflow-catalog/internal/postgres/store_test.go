@@ -119,7 +119,25 @@ func wantError(t *testing.T, got, want error) {
 	}
 }
 
-var sqlStart = regexp.MustCompile(`^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b`)
+var (
+	sqlStart = regexp.MustCompile(`^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b`)
+	parts    = regexp.MustCompile(`\x00[A-Za-z]+\x00`)
+)
+
+// stringOf returns the text of a string constant, with the names of the constants that it is made of between NULs.
+func stringOf(value ast.Expr) string {
+	switch v := value.(type) {
+	case *ast.BasicLit:
+		if v.Kind == token.STRING {
+			return constant.StringVal(constant.MakeFromLiteral(v.Value, token.STRING, 0))
+		}
+	case *ast.BinaryExpr:
+		return stringOf(v.X) + stringOf(v.Y)
+	case *ast.Ident:
+		return "\x00" + v.Name + "\x00"
+	}
+	return ""
+}
 
 // TestQueries_fit_the_schema prepares every constant of the package that is SQL.
 func TestQueries_fit_the_schema(t *testing.T) {
@@ -128,7 +146,7 @@ func TestQueries_fit_the_schema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	queries := make(map[string]string)
+	texts := make(map[string]string)
 	for _, name := range files {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
@@ -138,22 +156,22 @@ func TestQueries_fit_the_schema(t *testing.T) {
 			t.Fatal(err)
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
-			spec, ok := n.(*ast.ValueSpec)
-			if !ok {
-				return true
-			}
-			for i, value := range spec.Values {
-				literal, ok := value.(*ast.BasicLit)
-				if !ok || literal.Kind != token.STRING {
-					continue
-				}
-				text := constant.StringVal(constant.MakeFromLiteral(literal.Value, token.STRING, 0))
-				if sqlStart.MatchString(text) {
-					queries[spec.Names[i].Name] = text
+			if spec, ok := n.(*ast.ValueSpec); ok {
+				for i, value := range spec.Values {
+					texts[spec.Names[i].Name] = stringOf(value)
 				}
 			}
 			return true
 		})
+	}
+	queries := make(map[string]string)
+	for name, text := range texts {
+		for part := parts.FindString(text); part != ""; part = parts.FindString(text) {
+			text = strings.ReplaceAll(text, part, texts[strings.Trim(part, "\x00")])
+		}
+		if sqlStart.MatchString(text) {
+			queries[name] = text
+		}
 	}
 	if len(queries) < 30 {
 		t.Errorf("found %d queries, which is too few to be all", len(queries))

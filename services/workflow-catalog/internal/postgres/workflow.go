@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -14,11 +15,25 @@ import (
 
 const titleIndex = "workflows_title"
 
+// annotationColumns and annotationJoins bring what is kept beside a workflow w to its other columns, in the order of readWorkflow.
+const (
+	annotationColumns = `b.id, b.name, b.revision, b.create_time, b.create_user, d.base_revision, d.update_time, d.update_user`
+	annotationJoins   = `
+LEFT JOIN LATERAL (
+    SELECT id, name, revision, create_time, create_user FROM backups
+    WHERE tenant = w.tenant AND workflow_id = w.id ORDER BY create_time DESC, id DESC LIMIT 1
+) b ON true
+LEFT JOIN LATERAL (
+    SELECT base_revision, update_time, update_user FROM drafts WHERE tenant = w.tenant AND workflow_id = w.id OFFSET 0
+) d ON true
+`
+)
+
 const selectWorkflow = `
 SELECT w.id, w.state, w.revision, w.version, w.active_since, w.create_time, w.create_user, w.update_time, w.update_user,
-       w.title, w.description, r.config, r.hash
+       w.title, w.description, r.config, r.hash, ` + annotationColumns + `
 FROM workflows w
-JOIN revisions r ON r.tenant = w.tenant AND r.workflow_id = w.id AND r.revision = w.revision
+JOIN revisions r ON r.tenant = w.tenant AND r.workflow_id = w.id AND r.revision = w.revision` + annotationJoins + `
 WHERE w.tenant = $1 AND w.id = $2`
 
 // Get returns the workflow at its current revision.
@@ -32,9 +47,9 @@ func (s *Store) Get(ctx context.Context, tenant workflow.Tenant, id workflow.ID)
 
 const selectRevision = `
 SELECT w.id, w.state, r.revision, w.version, w.active_since, w.create_time, w.create_user, r.create_time, r.author,
-       r.config->>'title', coalesce(r.config->>'description', ''), r.config, r.hash
+       r.config->>'title', coalesce(r.config->>'description', ''), r.config, r.hash, ` + annotationColumns + `
 FROM workflows w
-JOIN revisions r ON r.tenant = w.tenant AND r.workflow_id = w.id
+JOIN revisions r ON r.tenant = w.tenant AND r.workflow_id = w.id` + annotationJoins + `
 WHERE w.tenant = $1 AND w.id = $2 AND r.revision = CASE WHEN $3::integer = 0 THEN w.revision ELSE $3 END`
 
 // Revision returns the workflow as a revision has it; its update is the saving of that revision.
@@ -53,13 +68,13 @@ func (s *Store) Revision(ctx context.Context, tenant workflow.Tenant, id workflo
 const listBytes = 2 << 20
 
 const selectPage = `
-SELECT p.id, p.state, p.revision, p.version, p.active_since, p.create_time, p.create_user, p.update_time, p.update_user,
-       p.title, p.description, r.config, r.hash, p.found
+SELECT w.id, w.state, w.revision, w.version, w.active_since, w.create_time, w.create_user, w.update_time, w.update_user,
+       w.title, w.description, r.config, r.hash, ` + annotationColumns + `, w.found
 FROM (
-    SELECT w.id, w.state, w.revision, w.version, w.active_since, w.create_time, w.create_user, w.update_time, w.update_user,
+    SELECT w.tenant, w.id, w.state, w.revision, w.version, w.active_since, w.create_time, w.create_user, w.update_time, w.update_user,
            w.title, w.description, count(*) OVER () AS found, s.size, sum(s.size) OVER (ORDER BY w.id DESC) AS total
     FROM (
-        SELECT id, state, revision, version, active_since, create_time, create_user, update_time, update_user, title, description
+        SELECT tenant, id, state, revision, version, active_since, create_time, create_user, update_time, update_user, title, description
         FROM workflows
         WHERE tenant = $1 AND ($2::uuid IS NULL OR id < $2)
         ORDER BY id DESC LIMIT $3
@@ -67,12 +82,12 @@ FROM (
     CROSS JOIN LATERAL (
         SELECT size FROM revisions WHERE tenant = $1 AND workflow_id = w.id AND revision = w.revision OFFSET 0
     ) s
-) p
+) w
 CROSS JOIN LATERAL (
-    SELECT config, hash FROM revisions WHERE tenant = $1 AND workflow_id = p.id AND revision = p.revision OFFSET 0
-) r
-WHERE p.total - p.size < $4
-ORDER BY p.id DESC`
+    SELECT config, hash FROM revisions WHERE tenant = $1 AND workflow_id = w.id AND revision = w.revision OFFSET 0
+) r` + annotationJoins + `
+WHERE w.total - w.size < $4
+ORDER BY w.id DESC`
 
 // List returns a page in descending order of ids.
 func (s *Store) List(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery) (workflow.Page, error) {
@@ -187,14 +202,43 @@ func (s *Store) changed(ctx context.Context, w workflow.Workflow, err error) (wo
 func readWorkflow(row pgx.Row, tenant workflow.Tenant, more ...any) (workflow.Workflow, error) {
 	w := workflow.Workflow{Tenant: tenant}
 	var activeSince *time.Time
-	err := row.Scan(append([]any{
+	var notes annotations
+	err := row.Scan(slices.Concat([]any{
 		&w.ID, &w.State, &w.Revision, &w.Version, &activeSince, &w.CreateTime, &w.CreateUser, &w.UpdateTime, &w.UpdateUser,
 		&w.Config.Title, &w.Config.Description, &w.Config.Document, &w.Config.Hash,
-	}, more...)...)
-	if activeSince != nil {
-		w.ActiveSince = *activeSince
-	}
+	}, notes.targets(), more)...)
+	w.ActiveSince = deref(activeSince)
+	w.LastBackup, w.Draft = notes.backup(), notes.draft()
 	return w, err
+}
+
+// annotations are annotationColumns: every column may be absent.
+type annotations struct {
+	backupID                 *workflow.BackupID
+	name                     *string
+	revision, base           *int32
+	backedUp, drafted        *time.Time
+	backupUser, draftingUser *string
+}
+
+func (a *annotations) targets() []any {
+	return []any{&a.backupID, &a.name, &a.revision, &a.backedUp, &a.backupUser, &a.base, &a.drafted, &a.draftingUser}
+}
+
+func (a *annotations) backup() *workflow.Backup {
+	if a.backupID == nil {
+		return nil
+	}
+	return &workflow.Backup{
+		ID: *a.backupID, Name: deref(a.name), Revision: deref(a.revision), CreateTime: deref(a.backedUp), CreateUser: deref(a.backupUser),
+	}
+}
+
+func (a *annotations) draft() *workflow.DraftInfo {
+	if a.base == nil {
+		return nil
+	}
+	return &workflow.DraftInfo{BaseRevision: *a.base, UpdateTime: deref(a.drafted), UpdateUser: deref(a.draftingUser)}
 }
 
 func wrap(what string, err error) error {

@@ -54,6 +54,10 @@ type Workflow struct {
 	// UpdateTime is when the newest change took effect.
 	UpdateTime time.Time
 	UpdateUser string
+	// LastBackup is what a reset returns to; nil when there is none. Neither it nor Draft is covered by the version.
+	LastBackup *Backup
+	// Draft tells of the draft; nil when there is none.
+	Draft *DraftInfo
 }
 
 // ETag is the version as clients give it back.
