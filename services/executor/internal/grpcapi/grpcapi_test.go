@@ -270,3 +270,34 @@ func TestStarts_StartExecutions(t *testing.T) {
 		}
 	}
 }
+
+// finalizer shows what it was given.
+type finalizer struct{ left execution.Unfinished }
+
+func (f finalizer) Unfinished(_ context.Context, tenant string, workflow execution.WorkflowID, limit int) (execution.Unfinished, error) {
+	if tenant != "acme" || workflow.String() != workflowID || limit != 50 {
+		return execution.Unfinished{}, fault.Internal(fault.ReasonInternal, "asked for something else")
+	}
+	return f.left, nil
+}
+
+func (f finalizer) Finalize(context.Context, string, execution.WorkflowID) (bool, error) {
+	return true, nil
+}
+
+func TestStarts_PreviewFinalize(t *testing.T) {
+	id, _ := execution.ParseID(executionID)
+	wake := time.Unix(100, 0)
+	left := execution.Unfinished{Count: 7, Some: []execution.Standing{{ID: id, Path: "rest", WakeTime: wake}, {ID: id}}}
+	got, err := grpcapi.NewStarts(nil, nil, finalizer{left}).PreviewFinalize(t.Context(),
+		&peerv1.PreviewFinalizeRequest{Tenant: "acme", WorkflowId: workflowID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &peerv1.PreviewFinalizeResponse{Unfinished: 7, Executions: []*peerv1.UnfinishedExecution{
+		{Id: executionID, StepPath: "rest", WakeTime: timestamppb.New(wake)}, {Id: executionID},
+	}}
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -16,15 +16,8 @@ import (
 	"workflow.uniconnect/services/executor/internal/run"
 )
 
-// Finalizer removes what belongs to a deleted workflow.
-type Finalizer interface {
-	Finalize(ctx context.Context, tenant string, workflow execution.WorkflowID) (bool, error)
-}
-
 const (
-	// finalizeTime is how long one call may work; the caller repeats it until done.
-	finalizeTime = 3 * time.Second
-	maxKeyTTL    = 400 * 24 * time.Hour
+	maxKeyTTL = 400 * 24 * time.Hour
 	// maxCause is an event's id, type and source at their longest: 256, 128 and 1024 bytes.
 	maxCause = 256 + 128 + 1024
 	maxTrace = 64
@@ -115,21 +108,6 @@ func (s *Starts) ValidateSteps(_ context.Context, req *peerv1.ValidateStepsReque
 		resp.Violations = append(resp.Violations, &peerv1.Violation{Field: v.Field, Description: v.Description, Reason: string(reason)})
 	}
 	return resp, nil
-}
-
-// FinalizeExecutions removes what belongs to a deleted workflow, as far as it gets in a few seconds.
-func (s *Starts) FinalizeExecutions(ctx context.Context, req *peerv1.FinalizeExecutionsRequest) (*peerv1.FinalizeExecutionsResponse, error) {
-	workflow, ok := execution.ParseWorkflowID(req.GetWorkflowId())
-	if !ok {
-		return nil, errNoWorkflow
-	}
-	ctx, cancel := context.WithTimeout(ctx, finalizeTime)
-	defer cancel()
-	done, err := s.finalizer.Finalize(ctx, req.GetTenant(), workflow)
-	if err != nil {
-		return nil, err
-	}
-	return &peerv1.FinalizeExecutionsResponse{Done: done}, nil
 }
 
 // traceparent writes the span of a call in W3C form, when it is sampled.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"workflow.uniconnect/pkg/faultpoint"
 	"workflow.uniconnect/pkg/postgres"
 	"workflow.uniconnect/services/executor/internal/execution"
 )
@@ -69,25 +70,33 @@ func (s *Store) finalize(ctx context.Context, tenant string, workflow [16]byte) 
 	if _, err := s.pool.Exec(ctx, tombstoneSQL, tenant, workflow); err != nil {
 		return false, fmt.Errorf("write tombstone: %w", err)
 	}
+	faultpoint.Hit("executor.finalize.tombstone")
 	if err := s.awaitOlder(ctx); err != nil {
 		return false, err
 	}
-	for _, sql := range []string{deleteLiveSQL, deleteExecutionsSQL, deleteStartsSQL} {
-		for {
-			tag, err := s.pool.Exec(ctx, sql, tenant, workflow, finalizeBatch)
-			if err != nil {
-				return false, fmt.Errorf("delete rows of workflow: %w", err)
-			}
-			if tag.RowsAffected() < finalizeBatch {
-				break
-			}
+	for _, rows := range []struct{ kind, sql string }{
+		{"live", deleteLiveSQL}, {"executions", deleteExecutionsSQL}, {"starts", deleteStartsSQL},
+	} {
+		if err := s.deleteAll(ctx, rows.sql, tenant, workflow); err != nil {
+			return false, fmt.Errorf("delete %s of workflow: %w", rows.kind, err)
 		}
+		faultpoint.Hit("executor.finalize." + rows.kind)
 	}
 	var left bool
 	if err := s.pool.QueryRow(ctx, leftoversSQL, tenant, workflow).Scan(&left); err != nil {
 		return false, fmt.Errorf("look for leftovers: %w", err)
 	}
 	return !left, nil
+}
+
+// deleteAll deletes in batches until nothing is left, so that no transaction holds many rows for long.
+func (s *Store) deleteAll(ctx context.Context, sql, tenant string, workflow [16]byte) error {
+	for {
+		tag, err := s.pool.Exec(ctx, sql, tenant, workflow, finalizeBatch)
+		if err != nil || tag.RowsAffected() < finalizeBatch {
+			return err
+		}
+	}
 }
 
 // awaitOlder waits until no transaction is left that began before now and may not see the tombstone.

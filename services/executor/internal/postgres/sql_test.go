@@ -17,7 +17,8 @@ func TestSQL(t *testing.T) {
 		"forgottenSQL": forgottenSQL, "releaseSQL": releaseSQL,
 		"tombstoneSQL": tombstoneSQL, "olderSQL": olderSQL, "clockSQL": clockSQL, "deleteLiveSQL": deleteLiveSQL,
 		"deleteExecutionsSQL": deleteExecutionsSQL, "deleteStartsSQL": deleteStartsSQL, "leftoversSQL": leftoversSQL,
-		"expireSQL": expireSQL, "buryTombstonesSQL": buryTombstonesSQL, "partitionLockSQL": partitionLockSQL,
+		"unfinishedSQL": unfinishedSQL,
+		"expireSQL":     expireSQL, "buryTombstonesSQL": buryTombstonesSQL, "partitionLockSQL": partitionLockSQL,
 		"partitionExistsSQL": partitionExistsSQL,
 		"getSQL":             getSQL, "stepsSQL": stepsSQL, "listSQL": listSQL, "listOfWorkflowSQL": listOfWorkflowSQL,
 	})
