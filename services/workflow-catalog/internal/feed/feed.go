@@ -21,9 +21,21 @@ import (
 // Seq numbers changes in the order of their commits.
 type Seq int64
 
+// Kind tells changes apart by whom they concern.
+type Kind int16
+
+// The kinds.
+const (
+	// Definition is a change of configuration or state.
+	Definition Kind = 1
+	// Annotation is a change of what is beside them: a backup, a draft.
+	Annotation Kind = 2
+)
+
 // Change is one change as watchers need it.
 type Change struct {
 	Seq      Seq
+	Kind     Kind
 	Tenant   workflow.Tenant
 	ID       workflow.ID
 	Title    string

@@ -16,10 +16,13 @@ import (
 	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
 )
 
-// DefinitionEncoder returns what makes definitions of changes. A stored trigger that cannot be read is logged and starts nothing: one bad
+// DefinitionEncoder returns what makes definitions of changes; of one that concerns no definition, nil. A stored trigger that cannot be read is logged and starts nothing: one bad
 // row must not end the feed of all others.
 func DefinitionEncoder(logger *slog.Logger) func(feed.Change) *peerv1.Definition {
 	return func(c feed.Change) *peerv1.Definition {
+		if c.Kind != feed.Definition {
+			return nil
+		}
 		d := &peerv1.Definition{
 			Tenant: string(c.Tenant), WorkflowId: string(c.ID), Title: c.Title, Revision: c.Revision,
 			State: workflowv1.Workflow_State(c.State), EffectiveTime: timestamp(c.At), ActiveSinceTime: timestamp(c.ActiveSince),

@@ -179,6 +179,10 @@ func (w *watch) changes(batch feed.Batch[*peerv1.Definition]) error {
 	msg := &peerv1.WatchDefinitionsResponse{}
 	size := 0
 	for _, e := range batch.Entries {
+		if e.Item == nil {
+			w.at = e.Seq
+			continue
+		}
 		if size += proto.Size(e.Item); size > batchBytes && len(msg.Definitions) > 0 {
 			msg.ResumeToken = resumeToken(w.feed, w.at)
 			if err := w.send(msg); err != nil {

@@ -28,10 +28,10 @@ WITH stamped AS (
         active_since = CASE WHEN state = 2 THEN coalesce(active_since, clock.at) END
     FROM (SELECT clock_timestamp() AS at) clock
     WHERE tenant = $1 AND id = $2
-    RETURNING tenant, id, revision, state, active_since, create_time, update_time
+    RETURNING tenant, id, revision, state, version, active_since, create_time, update_time, update_user
 ), fed AS (
-    INSERT INTO changes (tenant, workflow_id, revision, state, active_since, at)
-    SELECT tenant, id, revision, state, active_since, update_time FROM stamped
+    INSERT INTO changes (tenant, workflow_id, kind, revision, state, version, active_since, at, update_time, update_user)
+    SELECT tenant, id, 1, revision, state, version, active_since, update_time, update_time, update_user FROM stamped
 )
 SELECT create_time, update_time, active_since FROM stamped`
 

@@ -13,19 +13,47 @@ import (
 	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
 )
 
+const annotateChange = `
+INSERT INTO changes (tenant, workflow_id, kind, revision, state, version, active_since, at, update_time, update_user)
+SELECT tenant, id, 2, revision, state, version, active_since, clock_timestamp(), update_time, update_user
+FROM workflows WHERE tenant = $1 AND id = $2
+RETURNING at`
+
+// annotate tells watchers that something beside the workflow's configuration and state has changed, and returns when. It takes the feed's
+// lock, so nothing may be locked after it. A workflow that is gone answers ErrNotFound.
+func annotate(ctx context.Context, tx pgx.Tx, tenant workflow.Tenant, id workflow.ID) (time.Time, error) {
+	if _, err := tx.Exec(ctx, lockFeed, feedLock); err != nil {
+		return time.Time{}, fmt.Errorf("lock the feed: %w", err)
+	}
+	var at time.Time
+	err := tx.QueryRow(ctx, annotateChange, tenant, id).Scan(&at)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return time.Time{}, workflow.ErrNotFound
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("write the feed: %w", err)
+	}
+	return at, nil
+}
+
 // now() is the start of the implicit transaction, which is before the statement's snapshot is taken: what it cannot see was not
 // committed by then. The window comes back also when there are no changes.
 //
 // Here and below, revisions are joined by LATERAL with OFFSET 0, which keeps PostgreSQL from turning the look-up by the full key around.
 // Without statistics, as after a restore, it would read all revisions of the tenant for each row.
 const selectChanges = `
-SELECT f.id, f.pruned_through, greatest(f.pruned_through, (SELECT max(seq) FROM changes)), now(),
-       c.seq, c.tenant, c.workflow_id, c.revision, c.state, c.at, c.active_since, t.time_zone,
+SELECT f.id, f.pruned_through,
+       greatest(f.pruned_through, (SELECT max(seq) FROM changes), (SELECT max(seq) FROM tombstones WHERE seq > 0)), now(),
+       c.seq, c.kind, c.tenant, c.workflow_id, c.revision, c.state, c.at, c.active_since, t.time_zone,
        r.config->>'title', r.config->'trigger', r.config->'dateRange', jsonb_array_length(coalesce(r.config->'steps', '[]')) > 0
 FROM feed f
 LEFT JOIN LATERAL (
-    SELECT seq, tenant, workflow_id, revision, state, at, active_since
-    FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2
+    (SELECT seq, kind, tenant, workflow_id, revision, state, at, active_since
+     FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2)
+    UNION ALL
+    (SELECT seq, 1, tenant, workflow_id, 0, 3, at, NULL
+     FROM tombstones WHERE seq > $1 AND seq > 0 ORDER BY seq LIMIT $2)
+    ORDER BY seq LIMIT $2
 ) c ON true
 LEFT JOIN tenants t ON t.tenant = c.tenant
 LEFT JOIN LATERAL (
@@ -58,6 +86,7 @@ func (s *Store) Changes(ctx context.Context, after feed.Seq, limit int) (feed.Wi
 // changeRow is a change as the query has it: every column may be absent.
 type changeRow struct {
 	seq                *feed.Seq
+	kind               *feed.Kind
 	tenant, id         *string
 	revision           *int32
 	state              *workflow.State
@@ -69,14 +98,14 @@ type changeRow struct {
 
 func (r *changeRow) targets() []any {
 	return []any{
-		&r.seq, &r.tenant, &r.id, &r.revision, &r.state, &r.at, &r.activeSince, &r.timeZone,
+		&r.seq, &r.kind, &r.tenant, &r.id, &r.revision, &r.state, &r.at, &r.activeSince, &r.timeZone,
 		&r.title, &r.trigger, &r.dateRange, &r.hasSteps,
 	}
 }
 
 func (r *changeRow) change() feed.Change {
 	c := feed.Change{
-		Seq: deref(r.seq), Tenant: workflow.Tenant(deref(r.tenant)), ID: workflow.ID(deref(r.id)), Title: deref(r.title),
+		Seq: deref(r.seq), Kind: deref(r.kind), Tenant: workflow.Tenant(deref(r.tenant)), ID: workflow.ID(deref(r.id)), Title: deref(r.title),
 		Revision: deref(r.revision), State: deref(r.state), At: deref(r.at), ActiveSince: deref(r.activeSince),
 		Trigger: r.trigger, DateRange: r.dateRange, HasSteps: deref(r.hasSteps), TimeZone: deref(r.timeZone),
 	}
@@ -95,7 +124,9 @@ func deref[T any](p *T) T {
 }
 
 const selectWindow = `
-SELECT id, pruned_through, greatest(pruned_through, (SELECT max(seq) FROM changes)), now() FROM feed`
+SELECT id, pruned_through,
+       greatest(pruned_through, (SELECT max(seq) FROM changes), (SELECT max(seq) FROM tombstones WHERE seq > 0)), now()
+FROM feed`
 
 const selectActive = `
 SELECT w.tenant, w.id, w.revision, w.state, w.update_time, w.active_since, t.time_zone,
@@ -162,6 +193,7 @@ func readActive(ctx context.Context, tx pgx.Tx, last feed.Change, limit int) ([]
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (feed.Change, error) {
 		var c feed.Change
 		var activeSince *time.Time
+		c.Kind = feed.Definition
 		err := row.Scan(&c.Tenant, &c.ID, &c.Revision, &c.State, &c.At, &activeSince, &c.TimeZone,
 			&c.Title, &c.Trigger, &c.DateRange, &c.HasSteps)
 		c.ActiveSince = deref(activeSince)
@@ -180,8 +212,12 @@ DELETE FROM requests WHERE (tenant, request_id) IN (
     SELECT tenant, request_id FROM requests WHERE at < now() - make_interval(secs => $1) LIMIT 10000)`
 
 const pruneTombstones = `
-DELETE FROM tombstones WHERE (tenant, workflow_id) IN (
-    SELECT tenant, workflow_id FROM tombstones WHERE at < now() - make_interval(secs => $1) LIMIT 10000)`
+WITH dropped AS (
+    DELETE FROM tombstones WHERE (tenant, workflow_id) IN (
+        SELECT tenant, workflow_id FROM tombstones WHERE at < now() - make_interval(secs => $1) ORDER BY at LIMIT 10000)
+    RETURNING seq
+)
+UPDATE feed SET pruned_through = greatest(pruned_through, (SELECT max(seq) FROM dropped))`
 
 // Retention is how long what is kept for a while is kept.
 type Retention struct{ Changes, Requests, Tombstones time.Duration }
