@@ -312,7 +312,7 @@ func TestCRM_over_HTTP(t *testing.T) {
 	if first := list.Records[0]; first.Status != "new" || first.Fields["status"] != "new" || first.Module != "leads" || first.Version != 1 {
 		t.Errorf("got %+v, want status new, at the top and among the fields", first)
 	}
-	for module, want := range map[string]int{"contacts": 20, "organizations": 5, "tickets": 5, "tasks": 1, "notes": 1, "users": 10, "leads?tenant=globex": 3} {
+	for module, want := range map[string]int{"contacts": 20, "organizations": 5, "tickets": 5, "tasks": 1, "notes": 1, "users": 10, "groups": 2, "leads?tenant=globex": 3} {
 		list.Records = nil
 		if r.get("/crm/"+module, &list); len(list.Records) != want {
 			t.Errorf("%s: got %d records, want %d", module, len(list.Records), want)

@@ -7,7 +7,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"workflow.uniconnect/pkg/fault"
 	"workflow.uniconnect/pkg/postgres"
 	"workflow.uniconnect/services/sandbox/internal/record"
 )
@@ -21,9 +20,6 @@ FROM records WHERE tenant = $1 AND module = $2 AND id = $3`
 // Record returns one record.
 func (s *Store) Record(ctx context.Context, k record.Key) (record.Record, error) {
 	r, err := oneRecord(ctx, s.pool, getRecord, k)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return record.Record{}, record.NotFound(k)
-	}
 	if err != nil {
 		return record.Record{}, failed("get record", err)
 	}
@@ -57,85 +53,100 @@ RETURNING tenant, module, id, fields, version, create_time, update_time`
 
 // Update applies a change once per request id, and answers a repetition as it answered the first time.
 func (s *Store) Update(ctx context.Context, c record.Change) (record.Record, error) {
-	var after record.Record
-	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+	return s.once(ctx, request{methodUpdate, c.Key, c.RequestID}, func(tx pgx.Tx) (record.Record, error) {
 		before, err := oneRecord(ctx, tx, lockRecord, c.Key)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return record.NotFound(c.Key)
-		}
 		if err != nil {
-			return fmt.Errorf("lock record: %w", err)
+			return record.Record{}, err
 		}
-		known, found, err := answered(ctx, tx, c)
-		if err != nil || found {
-			after = known
-			return err
-		}
-		after, err = before.Apply(c)
-		if err != nil {
-			return err
-		}
-		row := tx.QueryRow(ctx, changeRecord, c.Tenant, c.Module, c.ID, after.Fields, after.Version)
-		if after, err = scanRecord(row); err != nil {
-			return fmt.Errorf("change record: %w", err)
-		}
-		return remember(ctx, tx, c, after)
+		return change(ctx, tx, before, c)
 	})
-	if postgres.IsDataError(err) {
-		return record.Record{}, fault.Invalid(fault.Violation{Field: "fields", Description: "hold a character that cannot be stored"}).WithCause(err)
-	}
+}
+
+func change(ctx context.Context, tx pgx.Tx, before record.Record, c record.Change) (record.Record, error) {
+	after, err := before.Apply(c)
 	if err != nil {
-		return record.Record{}, failed("update record", err)
+		return record.Record{}, err
+	}
+	after, err = scanRecord(tx.QueryRow(ctx, changeRecord, c.Tenant, c.Module, c.ID, after.Fields, after.Version))
+	if err != nil {
+		return record.Record{}, fmt.Errorf("change record: %w", err)
 	}
 	return after, nil
 }
 
-const getUpdate = `
-SELECT tenant, module, record_id, fields, version, create_time, update_time
-FROM updates WHERE tenant = $1 AND request_id = $2`
+const (
+	nextNumber   = `SELECT nextval('record_numbers')`
+	createRecord = `
+INSERT INTO records (tenant, module, id, fields, version)
+VALUES ($1, $2, $3, $4, $5)
+RETURNING tenant, module, id, fields, version, create_time, update_time`
+)
 
-// answered returns what the request id was answered before.
-func answered(ctx context.Context, tx pgx.Tx, c record.Change) (r record.Record, found bool, err error) {
-	err = tx.QueryRow(ctx, getUpdate, c.Tenant, c.RequestID).
-		Scan(&r.Tenant, &r.Module, &r.ID, &r.Fields, &r.Version, &r.CreateTime, &r.UpdateTime)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return record.Record{}, false, nil
+// Create adds a record once per request id, and answers a repetition as it answered the first time.
+func (s *Store) Create(ctx context.Context, c record.Creation) (record.Record, error) {
+	if !record.IsModule(c.Module) {
+		return record.Record{}, record.NoModule(c.Module)
 	}
-	if err != nil {
-		return record.Record{}, false, fmt.Errorf("look up request id: %w", err)
-	}
-	// A repeated request may differ in what it computed anew, such as a time; it is the request that has its effect once.
-	if r.Key != c.Key {
-		return record.Record{}, false, errReused()
-	}
-	return r, true, nil
+	req := request{methodCreate, record.Key{Tenant: c.Tenant, Module: c.Module}, c.RequestID}
+	return s.once(ctx, req, func(tx pgx.Tx) (record.Record, error) {
+		var number int64
+		if err := tx.QueryRow(ctx, nextNumber).Scan(&number); err != nil {
+			return record.Record{}, fmt.Errorf("take a number: %w", err)
+		}
+		r := c.Record(number)
+		r, err := scanRecord(tx.QueryRow(ctx, createRecord, r.Tenant, r.Module, r.ID, r.Fields, r.Version))
+		if err != nil {
+			return record.Record{}, fmt.Errorf("insert record: %w", err)
+		}
+		return r, nil
+	})
 }
 
-const insertUpdate = `
-INSERT INTO updates (tenant, request_id, module, record_id, fields, version, create_time, update_time)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-ON CONFLICT DO NOTHING`
+// searchRecords goes through the records of a module in the order of their ids.
+const searchRecords = `
+SELECT tenant, module, id, fields, version, create_time, update_time
+FROM records WHERE tenant = $1 AND module = $2 AND id > $3
+ORDER BY id LIMIT $4`
 
-func remember(ctx context.Context, tx pgx.Tx, c record.Change, r record.Record) error {
-	tag, err := tx.Exec(ctx, insertUpdate,
-		c.Tenant, c.RequestID, c.Module, c.ID, r.Fields, r.Version, r.CreateTime, r.UpdateTime)
-	if err != nil {
-		return fmt.Errorf("remember request id: %w", err)
+// Search returns a page of the records that match, and whether there are more. The sandbox is small: what the conditions say is
+// looked up in each record.
+func (s *Store) Search(ctx context.Context, q record.Query) (page []record.Record, more bool, err error) {
+	if !record.IsModule(q.Module) {
+		return nil, false, record.NoModule(q.Module)
 	}
-	if tag.RowsAffected() == 0 {
-		// The record was locked, so the one who was faster changes another record.
-		return errReused()
+	if err := q.Check(); err != nil {
+		return nil, false, err
 	}
-	return nil
-}
-
-func errReused() error {
-	return fault.FailedPrecondition(record.ReasonRequestIDReused, "the request id was used before for another record")
+	for after := q.After; ; {
+		rows, err := s.pool.Query(ctx, searchRecords, q.Tenant, q.Module, after, maxList)
+		if err != nil {
+			return nil, false, failed("search records", err)
+		}
+		some, err := pgx.CollectRows(rows, scanRecord)
+		if err != nil {
+			return nil, false, failed("search records", err)
+		}
+		for _, r := range some {
+			if !q.Matches(r) {
+				continue
+			}
+			if len(page) == q.Limit {
+				return page, true, nil
+			}
+			page = append(page, r)
+		}
+		if len(some) < maxList {
+			return page, false, nil
+		}
+		after = some[len(some)-1].ID
+	}
 }
 
 const (
 	deleteUpdates = `DELETE FROM updates WHERE tenant = $1 AND module = $2 AND ($3 = '' OR record_id = $3)`
 	deleteRecords = `DELETE FROM records WHERE tenant = $1 AND module = $2 AND ($3 = '' OR id = $3)`
+	// The turns begin anew with the module.
+	deleteTurns = `DELETE FROM turns WHERE tenant = $1 AND module = $2 AND $3 = ''`
 )
 
 // Reset puts a module, or one record of it when the key names one, back to the seeds.
@@ -147,7 +158,7 @@ func (s *Store) Reset(ctx context.Context, k record.Key) error {
 		}
 	}
 	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		for _, query := range []string{deleteRecords, deleteUpdates} {
+		for _, query := range []string{deleteRecords, deleteUpdates, deleteTurns} {
 			if _, err := tx.Exec(ctx, query, k.Tenant, k.Module, k.ID); err != nil {
 				return err
 			}
@@ -181,8 +192,13 @@ type querier interface {
 	QueryRow(ctx context.Context, query string, args ...any) pgx.Row
 }
 
+// oneRecord returns the record, or the fault that there is none.
 func oneRecord(ctx context.Context, q querier, query string, k record.Key) (record.Record, error) {
-	return scanRecord(q.QueryRow(ctx, query, k.Tenant, k.Module, k.ID))
+	r, err := scanRecord(q.QueryRow(ctx, query, k.Tenant, k.Module, k.ID))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return record.Record{}, record.NotFound(k)
+	}
+	return r, err
 }
 
 // scanRecord reads the columns that every query of records names, in their order.

@@ -20,7 +20,9 @@ func TestQueries_fit_the_schema(t *testing.T) {
 	pool := pgtest.Open(t, pgtest.New(t, Migrate), Schema)
 	pgtest.PrepareAll(t, pool, map[string]string{
 		"getRecord": getRecord, "listRecords": listRecords, "lockRecord": lockRecord, "changeRecord": changeRecord,
-		"getUpdate": getUpdate, "insertUpdate": insertUpdate, "deleteUpdates": deleteUpdates, "deleteRecords": deleteRecords,
+		"getAnswer": getAnswer, "insertAnswer": insertAnswer, "lockRequest": lockRequest, "deleteUpdates": deleteUpdates, "deleteRecords": deleteRecords, "deleteTurns": deleteTurns,
+		"nextNumber": nextNumber, "createRecord": createRecord, "searchRecords": searchRecords,
+		"listUserIDs": listUserIDs, "takeTurn": takeTurn, "lockLoads": lockLoads, "countLoads": countLoads,
 		"insertRecord": insertRecord, "insertRequests": insertRequests, "listRequests": listRequests,
 		"countRequests": countRequests, "deleteRequests": deleteRequests, "trimRequests": trimRequests,
 	})

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"workflow.uniconnect/pkg/fault"
@@ -71,6 +72,31 @@ func (r Record) Apply(c Change) (Record, error) {
 	return r, nil
 }
 
+// Creation adds a record.
+type Creation struct {
+	Tenant, Module string
+	// Fields are the values; nil stands for no such field.
+	Fields map[string]any
+	// RequestID makes repetition harmless.
+	RequestID string
+}
+
+// Record returns the new record with that number.
+func (c Creation) Record(number int64) Record {
+	fields := maps.Clone(c.Fields)
+	maps.DeleteFunc(fields, func(_ string, value any) bool { return value == nil })
+	if fields == nil {
+		fields = map[string]any{}
+	}
+	id := strings.TrimSuffix(c.Module, "s") + "-" + strconv.FormatInt(number, 10)
+	return Record{Key: Key{Tenant: c.Tenant, Module: c.Module, ID: id}, Fields: fields, Version: 1}
+}
+
+// NoModule is the answer for a module that the CRM does not have.
+func NoModule(module string) error {
+	return fault.NotFound(ReasonNotFound, "the CRM has no such module").With("module", module)
+}
+
 // NotFound is the answer for a record that does not exist for this tenant.
 func NotFound(k Key) error {
 	return fault.NotFound(ReasonNotFound, "the record does not exist").With("module", k.Module).With("id", k.ID)
@@ -81,5 +107,5 @@ func IsModule(name string) bool { return slices.Contains(Modules(), name) }
 
 // Modules lists the modules.
 func Modules() []string {
-	return []string{"leads", "contacts", "organizations", "tickets", "tasks", "notes", "users"}
+	return []string{"leads", "contacts", "organizations", "tickets", "tasks", "notes", Users, Groups}
 }

@@ -48,7 +48,7 @@ func TestSeeds(t *testing.T) {
 	}
 	want := map[group]int{
 		{"acme", "leads"}: 20, {"acme", "contacts"}: 20, {"acme", "organizations"}: 5, {"acme", "tickets"}: 5, {"acme", "tasks"}: 1,
-		{"acme", "notes"}: 1, {"acme", "users"}: 10, {"globex", "leads"}: 3,
+		{"acme", "notes"}: 1, {"acme", "users"}: 10, {"acme", "groups"}: 2, {"globex", "leads"}: 3,
 	}
 	if diff := cmp.Diff(want, counts); diff != "" {
 		t.Errorf("counts (-want +got):\n%s", diff)

@@ -25,14 +25,20 @@ func Seeds() []Record {
 			"contact": fmt.Sprintf("contact-%d", 2001+i), "owner": fmt.Sprintf("user-%d", 100+i),
 		})
 	}
-	add("acme", "tasks", "task-5001", map[string]any{"subject": "Call back", "status": "open", "record": "lead-1001", "owner": "user-100"})
-	add("acme", "notes", "note-6001", map[string]any{"text": "Asked for an offer", "record": "lead-1001", "owner": "user-100"})
+	add("acme", "tasks", "task-5001", map[string]any{
+		"title": "Call back", "status": "open", "record_module": "leads", "record": "lead-1001", "owner": "user-100",
+	})
+	add("acme", "notes", "note-6001", map[string]any{
+		"text": "Asked for an offer", "record_module": "leads", "record": "lead-1001", "owner": "user-100",
+	})
 	for extension := 100; extension < 110; extension++ {
 		add("acme", "users", fmt.Sprintf("user-%d", extension), map[string]any{
 			"name": fmt.Sprintf("User %d", extension), "extension": fmt.Sprint(extension), "email": fmt.Sprintf("user-%d@acme.test", extension),
 			"status": "Active",
 		})
 	}
+	add("acme", Groups, "sales", map[string]any{"name": "Sales", "users": []any{"user-100", "user-101", "user-102", "user-103"}})
+	add("acme", Groups, "support", map[string]any{"name": "Support", "users": []any{"user-104", "user-105", "user-106"}})
 	for i := range 3 {
 		add("globex", "leads", fmt.Sprintf("lead-%d", 1001+i), lead("globex", i))
 	}
