@@ -119,7 +119,9 @@ func (p *catalogPeer) WatchDefinitions(req *peerv1.WatchDefinitionsRequest, stre
 }
 
 func (p *catalogPeer) GetGrants(context.Context, *peerv1.GetGrantsRequest) (*peerv1.GetGrantsResponse, error) {
-	return &peerv1.GetGrantsResponse{ModuleEnabled: true, Permissions: []accessv1.Permission_Value{accessv1.Permission_EVENT_PUBLISH}}, nil
+	return &peerv1.GetGrantsResponse{ModuleEnabled: true, Permissions: []accessv1.Permission_Value{
+		accessv1.Permission_EVENT_PUBLISH, accessv1.Permission_WORKFLOW_VIEW,
+	}}, nil
 }
 
 // executorPeer is an executor with a ledger: it accepts a key once.

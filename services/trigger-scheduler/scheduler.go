@@ -121,7 +121,7 @@ func (s *Service) build(ctx context.Context) error {
 		return err
 	}
 	store := postgres.NewStore(pool)
-	registry, decoder := event.NewRegistry(), event.NewDecoder(eventpb.New())
+	registry, decoder := event.NewRegistry(eventpb.Kinds()...), event.NewDecoder(eventpb.New())
 	s.index = index.New(env)
 	in := intake.New(intake.Options{
 		Decoder: decoder, Registry: registry, Index: s.index, Starter: remote.NewStarter(executor), Letters: store, Observer: observer,

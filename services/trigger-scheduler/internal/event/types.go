@@ -1,6 +1,9 @@
 package event
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // typePrefix may stand before a type on the wire.
 const typePrefix = "com.uniconnect."
@@ -25,11 +28,13 @@ func KnownTypes() []Type {
 // Registry knows the event types.
 type Registry struct {
 	known map[Type]struct{}
+	kinds []Kind
 }
 
-// NewRegistry returns the registry of KnownTypes.
-func NewRegistry() *Registry {
-	r := &Registry{known: make(map[Type]struct{})}
+// NewRegistry returns the registry of KnownTypes, with what is known of them.
+func NewRegistry(kinds ...Kind) *Registry {
+	r := &Registry{known: make(map[Type]struct{}), kinds: slices.Clone(kinds)}
+	slices.SortFunc(r.kinds, func(a, b Kind) int { return a.Compare(&b) })
 	for _, t := range KnownTypes() {
 		r.known[t] = struct{}{}
 	}

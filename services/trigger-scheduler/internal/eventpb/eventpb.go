@@ -1,4 +1,5 @@
-// Package eventpb reads payloads in protobuf. It knows which message of uniconnect.event.v1 belongs to which event type.
+// Package eventpb knows the payloads of the known events: which message of uniconnect.event.v1 belongs to which type, how it becomes the JSON
+// that expressions see, and what people and checkers are told of it.
 package eventpb
 
 import (
@@ -9,38 +10,21 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
-	eventv1 "workflow.uniconnect/proto/gen/go/uniconnect/event/v1"
 	"workflow.uniconnect/services/trigger-scheduler/internal/event"
 )
 
-// Payloads reads the payloads of the known events. It is safe for concurrent use.
+// Payloads are the payloads of the known events. It does not change, and is safe for concurrent use.
 type Payloads struct {
 	types map[event.Type]protoreflect.MessageType
 }
 
 // New returns the payloads of this release.
 func New() *Payloads {
-	of := func(m proto.Message) protoreflect.MessageType { return m.ProtoReflect().Type() }
-	record, user, group := of(&eventv1.RecordChanged{}), of(&eventv1.UserChanged{}), of(&eventv1.GroupChanged{})
-	segment, membership, ended := of(&eventv1.CallSegment{}), of(&eventv1.GroupMembership{}), of(&eventv1.WorkflowEnded{})
-	return &Payloads{types: map[event.Type]protoreflect.MessageType{
-		"call.started":               of(&eventv1.CallStarted{}),
-		"call.connection_ended":      of(&eventv1.CallConnectionEnded{}),
-		"call.ended":                 of(&eventv1.CallEnded{}),
-		"call.segment_started":       segment,
-		"call.segment_ended":         segment,
-		"call.disposition_submitted": of(&eventv1.CallDispositionSubmitted{}),
-		"lead.created":               record, "lead.updated": record,
-		"contact.created": record, "contact.updated": record,
-		"organization.created": record, "organization.updated": record,
-		"ticket.created": record, "ticket.updated": record,
-		"user.created": user, "user.updated": user, "user.deleted": user,
-		"user.status_changed": of(&eventv1.UserStatusChanged{}),
-		"group.created":       group, "group.updated": group, "group.deleted": group,
-		"group.user_added": membership, "group.user_removed": membership,
-		"telephony.status_changed": of(&eventv1.TelephonyStatusChanged{}),
-		"workflow.completed":       ended, "workflow.failed": ended,
-	}}
+	p := &Payloads{types: make(map[event.Type]protoreflect.MessageType)}
+	for _, k := range known() {
+		p.types[k.typ] = k.payload.ProtoReflect().Type()
+	}
+	return p
 }
 
 // JSON implements event.Payloads. Numbers and flags are written also when they are zero, since expressions compare them; texts and

@@ -3,7 +3,6 @@ package grpcapi
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -24,8 +23,6 @@ import (
 
 // defaultSource is the source of an event that a caller publishes without naming one.
 const defaultSource = "urn:uniconnect:api"
-
-const defaultPage = 50
 
 // Publisher stores events in the stream.
 type Publisher interface {
@@ -151,9 +148,12 @@ func (s *Events) ListDeadLetters(ctx context.Context, req *workflowv1.ListDeadLe
 	if limit == 0 {
 		limit = defaultPage
 	}
-	after, err := readToken(tenant, req.GetPageToken())
+	after, err := readToken(tenant, deadLetterToken, req.GetPageToken())
 	if err != nil {
 		return nil, err
+	}
+	if after != "" && uuid.Validate(after) != nil {
+		return nil, badToken()
 	}
 	letters, more, err := s.Letters.List(ctx, tenant, after, limit)
 	if err != nil {
@@ -164,7 +164,7 @@ func (s *Events) ListDeadLetters(ctx context.Context, req *workflowv1.ListDeadLe
 		resp.DeadLetters[i] = letterProto(&letters[i])
 	}
 	if more {
-		resp.NextPageToken = writeToken(tenant, letters[len(letters)-1].ID)
+		resp.NextPageToken = writeToken(tenant, deadLetterToken, letters[len(letters)-1].ID)
 	}
 	return resp, nil
 }
@@ -178,23 +178,4 @@ func letterProto(l *deadletter.Letter) *workflowv1.DeadLetter {
 		Id: l.ID, Subject: l.Subject, Reason: string(l.Reason), Message: l.Message, EventId: l.EventID,
 		CreateTime: timestamppb.New(l.Created), PublishTime: timestamppb.New(l.Published), Headers: headers, Body: l.Body,
 	}
-}
-
-// A page token names list, tenant and position. It grants nothing: the tenant of a call is its token's.
-const tokenPrefix = "deadLetters/"
-
-func writeToken(tenant event.Tenant, id string) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(tokenPrefix + string(tenant) + "/" + id))
-}
-
-func readToken(tenant event.Tenant, token string) (string, error) {
-	if token == "" {
-		return "", nil
-	}
-	raw, err := base64.RawURLEncoding.DecodeString(token)
-	id, ok := strings.CutPrefix(string(raw), tokenPrefix+string(tenant)+"/")
-	if err != nil || !ok || uuid.Validate(id) != nil {
-		return "", fault.InvalidArgument("PAGE_TOKEN", "pageToken: is not one that this list gave out")
-	}
-	return id, nil
 }
