@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"workflow.uniconnect/pkg/fault"
+	"workflow.uniconnect/pkg/faultpoint"
 	peerv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/peer/v1"
 	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
 	"workflow.uniconnect/services/trigger-scheduler/internal/definition"
@@ -91,8 +92,10 @@ func dateRange(r *workflowv1.DateRange) []fault.Violation {
 	return found
 }
 
-// FinalizeTriggers implements the RPC. Dead letters belong to the tenant's events and not to a workflow, so they stay.
+// FinalizeTriggers implements the RPC. The index is all that names a workflow here; other replicas drop it when the watch tells them, and
+// until then the executor refuses what they start. Dead letters belong to the tenant's events and name no workflow, so they stay.
 func (s *Triggers) FinalizeTriggers(_ context.Context, req *peerv1.FinalizeTriggersRequest) (*peerv1.FinalizeTriggersResponse, error) {
 	s.Index.Remove(index.ID{Tenant: event.Tenant(req.GetTenant()), Workflow: start.WorkflowID(req.GetWorkflowId())})
+	faultpoint.Hit("scheduler.finalize.done")
 	return &peerv1.FinalizeTriggersResponse{Done: true}, nil
 }

@@ -238,7 +238,7 @@ func (b *batch) start(ctx context.Context) error {
 		if a.final() {
 			b.open[i]--
 		}
-		if problem := a.setsAside(b.starts[k].Workflow); problem != nil {
+		if problem := a.setsAside(); problem != nil {
 			b.setAside(i, problem)
 		}
 	}
@@ -254,12 +254,13 @@ type answer struct {
 // final reports whether sending the start again could change nothing.
 func (a *answer) final() bool { return a.Outcome != "" && (a.Outcome != start.Refused || !a.Retryable) }
 
-// setsAside returns the problem for which the event must become a dead letter, or nil.
-func (a *answer) setsAside(workflow start.WorkflowID) *event.Problem {
+// setsAside returns the problem for which the event must become a dead letter, or nil. A letter outlives the workflow, so it does not
+// name it: nothing may keep the id of a workflow that was deleted.
+func (a *answer) setsAside() *event.Problem {
 	if a.problem != nil || a.Outcome != start.Refused || a.Retryable || a.Reason == start.ReasonWorkflowDeleted {
 		return a.problem
 	}
-	return &event.Problem{Reason: a.Reason, Message: "the executor refused to start workflow " + string(workflow) + " with this event"}
+	return &event.Problem{Reason: a.Reason, Message: "the executor refused to start a workflow with this event"}
 }
 
 // send gets answers. A batch that fails as a whole for what it may hold is halved until the culprit stands alone, so that the others are

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -188,6 +189,11 @@ func TestIntake_Settle_faults(t *testing.T) {
 			}
 			if !slices.Equal(later, c.later) || len(o.letters) != c.letters {
 				t.Errorf("got %v kept and %d letters, want %v and %d", later, len(o.letters), c.later, c.letters)
+			}
+			for _, l := range o.letters {
+				if strings.Contains(l.Message, "odd") { // it would outlive the workflow
+					t.Errorf("a letter names the workflow: %q", l.Message)
+				}
 			}
 		})
 	}
