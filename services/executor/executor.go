@@ -173,17 +173,11 @@ func (s *Service) actions() (*action.Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	records := crm.New(conn)
-	types := make([]action.Type, 0, 3)
-	for _, t := range []struct {
-		name    string
-		handler action.Handler
-	}{
-		{action.HTTPRequest, client},
-		{action.CRMGetRecord, records.GetRecord()},
-		{action.CRMUpdateRecord, records.UpdateRecord()},
-	} {
-		defined, err := action.Define(t.name, t.handler)
+	handlers := crm.New(conn).Handlers()
+	handlers[action.HTTPRequest] = client
+	types := make([]action.Type, 0, len(handlers))
+	for name, handler := range handlers {
+		defined, err := action.Define(name, handler)
 		if err != nil {
 			return nil, fmt.Errorf("define actions: %w", err)
 		}

@@ -10,7 +10,12 @@ import (
 const (
 	HTTPRequest     = "http.request"
 	CRMGetRecord    = "crm.get_record"
+	CRMSearch       = "crm.search"
+	CRMCreateRecord = "crm.create_record"
 	CRMUpdateRecord = "crm.update_record"
+	CRMAssign       = "crm.assign"
+	CRMAddNote      = "crm.add_note"
+	CRMAddTask      = "crm.add_task"
 )
 
 //go:embed schemas/*.json

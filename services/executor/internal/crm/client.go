@@ -1,5 +1,5 @@
-// Package crm does the actions crm.get_record and crm.update_record: calls of uniconnect.crm.v1 with the service's own identity, in the
-// tenant of the run.
+// Package crm does the actions crm.*: calls of uniconnect.crm.v1 with the service's own identity, in the tenant of the run. Whatever
+// changes something carries the step's idempotency key as its request id, so that the attempts of a step have one effect together.
 package crm
 
 import (
@@ -28,46 +28,99 @@ func New(conn grpc.ClientConnInterface) *Client {
 	return &Client{service: crmv1.NewCrmServiceClient(conn)}
 }
 
-// GetRecord returns the handler of crm.get_record.
-func (c *Client) GetRecord() action.Handler { return getRecord{c} }
-
-// UpdateRecord returns the handler of crm.update_record.
-func (c *Client) UpdateRecord() action.Handler { return updateRecord{c} }
-
-type getRecord struct{ *Client }
-
-// Check finds nothing: the schema says it all.
-func (getRecord) Check(map[string]any) []fault.Violation { return nil }
-
-func (h getRecord) Do(ctx context.Context, call action.Call) run.Outcome {
-	resp, err := h.service.GetRecord(ctx, &crmv1.GetRecordRequest{
-		Tenant: call.Tenant, Module: text(call.Params["module"]), Id: text(call.Params["id"]),
-	})
-	if err != nil {
-		return failure(ctx, call, err)
+// Handlers returns what does each action, by its name.
+func (c *Client) Handlers() map[string]action.Handler {
+	return map[string]action.Handler{
+		action.CRMGetRecord:    getRecord{c},
+		action.CRMSearch:       search{c},
+		action.CRMCreateRecord: createRecord{c},
+		action.CRMUpdateRecord: updateRecord{c},
+		action.CRMAssign:       assign{c},
+		action.CRMAddNote:      addNote{c},
+		action.CRMAddTask:      addTask{c},
 	}
-	return success(resp.GetRecord())
 }
 
-type updateRecord struct{ *Client }
+// record is the output, named as expressions name things.
+type record struct {
+	ID         string         `json:"id"`
+	Module     string         `json:"module"`
+	Version    int32          `json:"version"`
+	Fields     map[string]any `json:"fields"`
+	CreateTime string         `json:"create_time,omitempty"`
+	UpdateTime string         `json:"update_time,omitempty"`
+}
 
-// Check finds nothing: the schema says it all.
-func (updateRecord) Check(map[string]any) []fault.Violation { return nil }
-
-func (h updateRecord) Do(ctx context.Context, call action.Call) run.Outcome {
-	values, _ := call.Params["fields"].(map[string]any) // the schema has checked the type
-	fields, err := structpb.NewStruct(values)
-	if err != nil {
-		return action.Refused([]fault.Violation{{Field: "params.fields", Description: "holds a value that is not JSON"}})
+func newRecord(r *crmv1.Record) record {
+	return record{
+		ID: r.GetId(), Module: r.GetModule(), Version: r.GetVersion(), Fields: r.GetFields().AsMap(),
+		CreateTime: stamp(r.GetCreateTime()), UpdateTime: stamp(r.GetUpdateTime()),
 	}
-	resp, err := h.service.UpdateRecord(ctx, &crmv1.UpdateRecordRequest{
-		Tenant: call.Tenant, Module: text(call.Params["module"]), Id: text(call.Params["id"]),
-		Fields: fields, RequestId: call.IdempotencyKey,
-	})
+}
+
+func stamp(t *timestamppb.Timestamp) string {
+	if t == nil {
+		return ""
+	}
+	return t.AsTime().Format(time.RFC3339Nano)
+}
+
+// answered is the outcome of a call that yields one record.
+func answered(ctx context.Context, call action.Call, r *crmv1.Record, err error) run.Outcome {
 	if err != nil {
 		return failure(ctx, call, err)
 	}
-	return success(resp.GetRecord())
+	return success(newRecord(r))
+}
+
+func success(output any) run.Outcome {
+	encoded, err := json.Marshal(output)
+	if err != nil {
+		return action.Failed(fault.ReasonInternal, "the CRM's answer cannot be written as JSON")
+	}
+	return action.Succeeded(encoded)
+}
+
+// failure says what another attempt may mend. A change may be repeated after any answer, since its request id makes that harmless.
+func failure(ctx context.Context, call action.Call, err error) run.Outcome {
+	if ctx.Err() != nil {
+		return action.Ended(ctx)
+	}
+	f, ok := fault.As(err)
+	if !ok {
+		return action.Retryable(action.ReasonTargetUnreachable, "the CRM did not answer")
+	}
+	switch f.Kind {
+	case fault.KindNotFound:
+		return action.Failed(action.ReasonRecordNotFound, notFound(call, f))
+	case fault.KindInvalidArgument:
+		return action.Failed(action.ReasonParams, "the CRM refused the parameters: "+f.Message)
+	case fault.KindDeadlineExceeded: // the step's: the server learns it with the call and may notice before our context does
+		return action.Retryable(action.ReasonStepTimeout, "the CRM did not answer within the step's time limit")
+	case fault.KindUnavailable, fault.KindCanceled, fault.KindResourceExhausted, fault.KindInternal:
+		o := action.Retryable(action.ReasonTargetUnreachable, "the CRM did not do its work: "+f.Message)
+		o.RetryAfter = f.RetryAfter
+		return o
+	case fault.KindAborted:
+		if expected, _ := whole(call.Params["expected_version"]); expected > 0 {
+			return action.Failed(f.Reason, "the record changed since the expected version; read it again before the change")
+		}
+		return action.Retryable(f.Reason, "the CRM refused the change: "+f.Message)
+	default:
+		return action.Failed(f.Reason, "the CRM refused the call: "+f.Message)
+	}
+}
+
+// notFound names what is missing: what the CRM says is missing, else the record that the step names.
+func notFound(call action.Call, f *fault.Error) string {
+	module, id := f.Metadata["module"], f.Metadata["id"]
+	if module == "" {
+		module, id = text(call.Params["module"]), text(call.Params["id"])
+	}
+	if id == "" {
+		return "the CRM has no module " + module
+	}
+	return fmt.Sprintf("there is no record %s in the module %s", id, module)
 }
 
 // text writes an id as text; the schema allows whole numbers as well.
@@ -84,59 +137,35 @@ func text(value any) string {
 	}
 }
 
-// record is the output, named as expressions name things.
-type record struct {
-	ID         string         `json:"id"`
-	Module     string         `json:"module"`
-	Version    int32          `json:"version"`
-	Fields     map[string]any `json:"fields"`
-	CreateTime string         `json:"create_time,omitempty"`
-	UpdateTime string         `json:"update_time,omitempty"`
-}
-
-func success(r *crmv1.Record) run.Outcome {
-	out := record{
-		ID: r.GetId(), Module: r.GetModule(), Version: r.GetVersion(), Fields: r.GetFields().AsMap(),
-		CreateTime: stamp(r.GetCreateTime()), UpdateTime: stamp(r.GetUpdateTime()),
-	}
-	encoded, err := json.Marshal(out)
-	if err != nil {
-		return action.Failed(fault.ReasonInternal, "the CRM's record cannot be written as JSON")
-	}
-	return action.Succeeded(encoded)
-}
-
-func stamp(t *timestamppb.Timestamp) string {
-	if t == nil {
-		return ""
-	}
-	return t.AsTime().Format(time.RFC3339Nano)
-}
-
-// failure says what another attempt may mend. An update may be repeated after any answer, since its request id makes that harmless.
-func failure(ctx context.Context, call action.Call, err error) run.Outcome {
-	if ctx.Err() != nil {
-		return action.Ended(ctx)
-	}
-	f, ok := fault.As(err)
-	if !ok {
-		return action.Retryable(action.ReasonTargetUnreachable, "the CRM did not answer")
-	}
-	switch f.Kind {
-	case fault.KindNotFound:
-		return action.Failed(action.ReasonRecordNotFound,
-			fmt.Sprintf("there is no record %s in the module %s", text(call.Params["id"]), text(call.Params["module"])))
-	case fault.KindInvalidArgument:
-		return action.Failed(action.ReasonParams, "the CRM refused the parameters: "+f.Message)
-	case fault.KindDeadlineExceeded: // the step's: the server learns it with the call and may notice before our context does
-		return action.Retryable(action.ReasonStepTimeout, "the CRM did not answer within the step's time limit")
-	case fault.KindUnavailable, fault.KindCanceled, fault.KindResourceExhausted, fault.KindInternal:
-		o := action.Retryable(action.ReasonTargetUnreachable, "the CRM did not do its work: "+f.Message)
-		o.RetryAfter = f.RetryAfter
-		return o
-	case fault.KindAborted:
-		return action.Retryable(f.Reason, "the CRM refused the change: "+f.Message)
+// whole reads a number that the schema requires to be whole.
+func whole(value any) (int32, bool) {
+	switch v := value.(type) {
+	case int64:
+		return int32(v), true
+	case float64:
+		return int32(v), true
 	default:
-		return action.Failed(f.Reason, "the CRM refused the call: "+f.Message)
+		return 0, false
 	}
 }
+
+// fieldsOf reads a parameter that holds values by field name; the schema has checked the type.
+func fieldsOf(call action.Call, name string) map[string]any {
+	values, _ := call.Params[name].(map[string]any)
+	return values
+}
+
+func refuse(field, rule string) run.Outcome {
+	return action.Refused([]fault.Violation{violation(field, rule)})
+}
+
+func violation(field, rule string) fault.Violation {
+	return fault.Violation{Field: "params." + field, Description: rule, Reason: fault.ReasonFieldRule}
+}
+
+// encode writes values for the CRM.
+func encode(values map[string]any) (*structpb.Struct, error) {
+	return structpb.NewStruct(values)
+}
+
+const notJSON = "holds a value that is not JSON"

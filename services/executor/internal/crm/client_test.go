@@ -32,6 +32,23 @@ type server struct {
 	crmv1.UnimplementedCrmServiceServer
 	get    func(context.Context, *crmv1.GetRecordRequest) (*crmv1.Record, error)
 	update func(context.Context, *crmv1.UpdateRecordRequest) (*crmv1.Record, error)
+	create func(context.Context, *crmv1.CreateRecordRequest) (*crmv1.Record, error)
+	assign func(context.Context, *crmv1.AssignRecordRequest) (*crmv1.Record, error)
+	search func(context.Context, *crmv1.SearchRecordsRequest) (*crmv1.SearchRecordsResponse, error)
+}
+
+func (s *server) CreateRecord(ctx context.Context, req *crmv1.CreateRecordRequest) (*crmv1.CreateRecordResponse, error) {
+	r, err := s.create(ctx, req)
+	return &crmv1.CreateRecordResponse{Record: r}, err
+}
+
+func (s *server) AssignRecord(ctx context.Context, req *crmv1.AssignRecordRequest) (*crmv1.AssignRecordResponse, error) {
+	r, err := s.assign(ctx, req)
+	return &crmv1.AssignRecordResponse{Record: r}, err
+}
+
+func (s *server) SearchRecords(ctx context.Context, req *crmv1.SearchRecordsRequest) (*crmv1.SearchRecordsResponse, error) {
+	return s.search(ctx, req)
 }
 
 func (s *server) GetRecord(ctx context.Context, req *crmv1.GetRecordRequest) (*crmv1.GetRecordResponse, error) {
@@ -112,7 +129,7 @@ func TestClient_GetRecord(t *testing.T) {
 	}})
 	for name, id := range map[string]any{"text": "1001", "whole_number": int64(1001), "double": 1001.0} {
 		t.Run(name, func(t *testing.T) {
-			o := client.GetRecord().Do(t.Context(), call(map[string]any{"module": "leads", "id": id}))
+			o := client.Handlers()[action.CRMGetRecord].Do(t.Context(), call(map[string]any{"module": "leads", "id": id}))
 			if o.Err != nil || string(o.Output) != recordJSON {
 				t.Fatalf("got %s, %+v; want %s", o.Output, o.Err, recordJSON)
 			}
@@ -133,7 +150,7 @@ func TestClient_UpdateRecord(t *testing.T) {
 		got = req
 		return aRecord(t), nil
 	}})
-	o := client.UpdateRecord().Do(t.Context(), call(map[string]any{
+	o := client.Handlers()[action.CRMUpdateRecord].Do(t.Context(), call(map[string]any{
 		"module": "leads", "id": "lead-1001", "fields": map[string]any{"status": "contacted", "calls": int64(2), "note": nil},
 	}))
 	if o.Err != nil || string(o.Output) != recordJSON {
@@ -164,14 +181,21 @@ func TestClient_failures(t *testing.T) {
 		"defect":      {errors.New("nil map"), run.Error{Reason: "TARGET_UNREACHABLE", Message: "the CRM did not do its work: internal error", Retryable: true}, 0},
 		"aborted":     {fault.Aborted("RECORD_VERSION", "changed"), run.Error{Reason: "RECORD_VERSION", Message: "the CRM refused the change: changed", Retryable: true}, 0},
 	}
-	params := map[string]any{"module": "leads", "id": "lead-1", "fields": map[string]any{"a": "b"}}
+	params := map[string]any{
+		"module": "leads", "id": "lead-1", "fields": map[string]any{"a": "b"}, "title": "t", "text": "t", "strategy": "ROUND_ROBIN",
+	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			client, _ := start(t, &server{
 				get:    func(context.Context, *crmv1.GetRecordRequest) (*crmv1.Record, error) { return nil, tc.err },
 				update: func(context.Context, *crmv1.UpdateRecordRequest) (*crmv1.Record, error) { return nil, tc.err },
+				create: func(context.Context, *crmv1.CreateRecordRequest) (*crmv1.Record, error) { return nil, tc.err },
+				assign: func(context.Context, *crmv1.AssignRecordRequest) (*crmv1.Record, error) { return nil, tc.err },
+				search: func(context.Context, *crmv1.SearchRecordsRequest) (*crmv1.SearchRecordsResponse, error) {
+					return nil, tc.err
+				},
 			})
-			for which, h := range map[string]action.Handler{"get": client.GetRecord(), "update": client.UpdateRecord()} {
+			for which, h := range client.Handlers() {
 				o := h.Do(t.Context(), call(params))
 				if diff := cmp.Diff(&tc.want, o.Err); diff != "" {
 					t.Errorf("%s (-want +got):\n%s", which, diff)
@@ -182,10 +206,36 @@ func TestClient_failures(t *testing.T) {
 			}
 		})
 	}
+	t.Run("aborted_for_the_expected_version", func(t *testing.T) {
+		// Another attempt would expect the same version.
+		client, _ := start(t, &server{update: func(context.Context, *crmv1.UpdateRecordRequest) (*crmv1.Record, error) {
+			return nil, fault.Aborted("RECORD_VERSION", "changed")
+		}})
+		o := client.Handlers()[action.CRMUpdateRecord].Do(t.Context(), call(map[string]any{
+			"module": "leads", "id": "lead-1", "fields": map[string]any{"a": "b"}, "expected_version": int64(3),
+		}))
+		if o.Err == nil || o.Err.Reason != "RECORD_VERSION" || o.Err.Retryable {
+			t.Errorf("got %+v, want RECORD_VERSION, not retryable", o.Err)
+		}
+	})
+	t.Run("what_is_missing_has_a_name", func(t *testing.T) {
+		for want, metadata := range map[string][2]string{
+			"there is no record sales in the module groups": {"groups", "sales"},
+			"the CRM has no module ships":                   {"ships", ""},
+		} {
+			client, _ := start(t, &server{assign: func(context.Context, *crmv1.AssignRecordRequest) (*crmv1.Record, error) {
+				return nil, fault.NotFound("RECORD_NOT_FOUND", "x").With("module", metadata[0]).With("id", metadata[1])
+			}})
+			o := client.Handlers()[action.CRMAssign].Do(t.Context(), call(params))
+			if o.Err == nil || o.Err.Message != want {
+				t.Errorf("got %+v, want %s", o.Err, want)
+			}
+		}
+	})
 	t.Run("server_gone", func(t *testing.T) {
 		client, stop := start(t, &server{})
 		stop()
-		o := client.GetRecord().Do(t.Context(), call(params))
+		o := client.Handlers()[action.CRMGetRecord].Do(t.Context(), call(params))
 		want := &run.Error{Reason: "TARGET_UNREACHABLE", Message: "the CRM did not do its work: a service is not available", Retryable: true}
 		if diff := cmp.Diff(want, o.Err); diff != "" {
 			t.Errorf("error (-want +got):\n%s", diff)
@@ -198,7 +248,7 @@ func TestClient_failures(t *testing.T) {
 		}})
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		o := client.GetRecord().Do(ctx, call(params))
+		o := client.Handlers()[action.CRMGetRecord].Do(ctx, call(params))
 		if o.Err == nil || o.Err.Reason != "STEP_TIMEOUT" || !o.Err.Retryable {
 			t.Errorf("got %+v, want STEP_TIMEOUT, retryable", o.Err)
 		}
