@@ -3,6 +3,8 @@ package expr
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"cel.dev/cel-go/cel"
 )
@@ -33,6 +35,7 @@ const (
 	Any Type = iota
 	Bool
 	Int
+	Double
 	String
 	Timestamp
 	List
@@ -45,6 +48,8 @@ func (t Type) cel() *cel.Type {
 		return cel.BoolType
 	case Int:
 		return cel.IntType
+	case Double:
+		return cel.DoubleType
 	case String:
 		return cel.StringType
 	case Timestamp:
@@ -62,14 +67,20 @@ func (t Type) cel() *cel.Type {
 type Variable struct {
 	Name string
 	Type Type
+	// Schema, when set, is what is known of the value. It decides what compiles and changes nothing about the evaluation.
+	Schema *Schema
 }
 
 // Env is a set of variables. It is safe for concurrent use.
 type Env struct {
-	cel *cel.Env
+	cel   *cel.Env
+	typed *typed
+	// names are the variables, for people who misspelt one.
+	names string
 }
 
-// NewEnv declares the variables that expressions see.
+// NewEnv declares the variables that expressions see. Where a variable has a schema, an expression that cannot work with values of that
+// schema does not compile; fields that the schema does not name may hold anything.
 func NewEnv(variables ...Variable) (*Env, error) {
 	options := []cel.EnvOption{
 		cel.EagerlyValidateDeclarations(true),
@@ -79,12 +90,19 @@ func NewEnv(variables ...Variable) (*Env, error) {
 		cel.ParserExpressionSizeLimit(MaxLength),
 		cel.ASTValidators(cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateRegexLiterals()),
 	}
+	names := make([]string, 0, len(variables))
 	for _, v := range variables {
 		options = append(options, cel.Variable(v.Name, v.Type.cel()))
+		names = append(names, v.Name)
 	}
 	env, err := cel.NewEnv(options...)
 	if err != nil {
 		return nil, fmt.Errorf("declare variables: %w", err)
 	}
-	return &Env{cel: env}, nil
+	typed, err := newTyped(variables)
+	if err != nil {
+		return nil, fmt.Errorf("declare the types of variables: %w", err)
+	}
+	slices.Sort(names)
+	return &Env{cel: env, typed: typed, names: strings.Join(names, ", ")}, nil
 }

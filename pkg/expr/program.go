@@ -7,6 +7,7 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common"
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
@@ -45,6 +46,7 @@ type Program struct {
 	ast     *ast.AST
 	program cel.Program
 	metered bool
+	yields  *types.Type
 }
 
 // Compile checks an expression and prepares it. The error is an *Error: where the expression is wrong, or that it yields another type
@@ -55,12 +57,24 @@ func (e *Env) Compile(source string, want Type) (*Program, error) {
 	}
 	checked, issues := e.cel.Compile(source)
 	if issues.Err() != nil {
-		return nil, firstIssue(issues)
+		return nil, e.why(source, issues)
 	}
-	if got := checked.OutputType(); !fits(got, want) {
-		return nil, &Error{Line: 1, Column: 1, Message: fmt.Sprintf("the expression yields %s, expected %s", cel.FormatCELType(got), cel.FormatCELType(want.cel()))}
+	yields := checked.OutputType()
+	if len(e.typed.schemas) > 0 {
+		known, problem := e.typed.check(checked.NativeRep(), source)
+		if problem != nil {
+			return nil, problem
+		}
+		if yields = known; needsMeter(checked.NativeRep()) {
+			if problem := e.tooCostly(checked); problem != nil {
+				return nil, problem
+			}
+		}
 	}
-	p := &Program{ast: checked.NativeRep(), metered: needsMeter(checked.NativeRep())}
+	if !fits(yields, want) {
+		return nil, &Error{Line: 1, Column: 1, Message: fmt.Sprintf("the expression yields %s, expected %s", words(yields), words(want.cel()))}
+	}
+	p := &Program{ast: checked.NativeRep(), metered: needsMeter(checked.NativeRep()), yields: yields}
 	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
 	if p.metered {
 		options = append(options, cel.CostLimit(costLimit), cel.CostTracking(joining{}), cel.InterruptCheckFrequency(interruptEvery))
@@ -70,6 +84,26 @@ func (e *Env) Compile(source string, want Type) (*Program, error) {
 		return nil, &Error{Line: 1, Column: 1, Message: err.Error()}
 	}
 	return p, nil
+}
+
+// Type is what Eval returns, as far as it is known: a time or a length of time is a string by then.
+func (p *Program) Type() Type {
+	switch p.yields.Kind() {
+	case types.BoolKind:
+		return Bool
+	case types.IntKind, types.UintKind:
+		return Int
+	case types.DoubleKind:
+		return Double
+	case types.StringKind, types.BytesKind, types.TimestampKind, types.DurationKind:
+		return String
+	case types.ListKind:
+		return List
+	case types.MapKind, types.StructKind:
+		return Map
+	default:
+		return Any
+	}
 }
 
 // Eval evaluates the expression and returns JSON data: nil, bool, int64, float64, string, []any or map[string]any. Times and durations
@@ -120,14 +154,24 @@ func (a activation) ResolveName(name string) (any, bool) { return a.scope.Resolv
 // Parent implements cel.Activation.
 func (a activation) Parent() cel.Activation { return nil }
 
-func firstIssue(issues *cel.Issues) *Error {
-	found := issues.Errors()
-	if len(found) == 0 {
-		return &Error{Line: 1, Column: 1, Message: issues.Err().Error()}
+// tooCostly refuses an expression that no data could keep below the limit.
+func (e *Env) tooCostly(checked *cel.Ast) *Error {
+	estimate, err := e.cel.EstimateCost(checked, unknownSizes{})
+	if err != nil || estimate.Min <= costLimit {
+		return nil
 	}
-	first := found[0]
-	// CEL counts columns from 0.
-	return &Error{Line: max(first.Location.Line(), 1), Column: columnOf(first.Location), Message: first.Message}
+	return &Error{Line: 1, Column: 1, Message: fmt.Sprintf("the expression costs at least %d, the limit is %d", estimate.Min, costLimit)}
+}
+
+// unknownSizes knows nothing about the sizes of data.
+type unknownSizes struct{}
+
+// EstimateSize implements cost.CostEstimator.
+func (unknownSizes) EstimateSize(cost.AstNode) *cost.SizeEstimate { return nil }
+
+// EstimateCallCost implements cost.CostEstimator.
+func (unknownSizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *cost.CallEstimate {
+	return nil
 }
 
 func columnOf(at common.Location) int { return max(at.Column(), 0) + 1 }
