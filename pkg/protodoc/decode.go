@@ -13,7 +13,10 @@ import (
 )
 
 // reader fills messages from a tree.
-type reader struct{ problems []Problem }
+type reader struct {
+	refuse   map[protoreflect.FullName]string
+	problems []Problem
+}
 
 func (r *reader) problem(n *node, field, format string, args ...any) {
 	if len(r.problems) < maxProblems {
@@ -43,6 +46,10 @@ func (r *reader) message(path string, n *node, m protoreflect.Message) {
 		}
 		seen[f.Number()] = struct{}{}
 		if isNull(entry.value) && !holdsNull(f) {
+			continue
+		}
+		if why, refused := r.refuse[f.FullName()]; refused {
+			r.problem(place, at, "%s", why)
 			continue
 		}
 		if o := f.ContainingOneof(); o != nil && !o.IsSynthetic() {

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // Format is how a document is written.
@@ -64,6 +65,8 @@ type Limits struct {
 	Bytes int
 	// Depth is how deep objects and lists may nest.
 	Depth int
+	// Refuse holds fields that a message has and a document may not, with what is said of them.
+	Refuse map[protoreflect.FullName]string
 }
 
 // maxProblems bounds the work and the answer for a document that is wrong everywhere.
@@ -93,7 +96,7 @@ func Unmarshal(text []byte, m proto.Message, limits Limits) error {
 	if len(problems) > 0 {
 		return &Error{problems}
 	}
-	r := &reader{}
+	r := &reader{refuse: limits.Refuse}
 	if wellKnown(m.ProtoReflect().Descriptor()) {
 		r.wellKnown("", n, m.ProtoReflect())
 	} else {
