@@ -57,7 +57,7 @@ func DefinitionEncoder(logger *slog.Logger) func(feed.Change) *peerv1.Definition
 
 // GetRevision returns the configuration of one revision.
 func (s *Definitions) GetRevision(ctx context.Context, req *peerv1.GetRevisionRequest) (*peerv1.GetRevisionResponse, error) {
-	w, err := s.deps.Catalog.Revision(ctx, workflow.Tenant(req.GetTenant()), workflow.ID(req.GetWorkflowId()), req.GetRevision())
+	w, err := s.deps.Catalog.AtRevision(ctx, workflow.Tenant(req.GetTenant()), workflow.ID(req.GetWorkflowId()), req.GetRevision())
 	msg, err := answer(w, err)
 	return &peerv1.GetRevisionResponse{Workflow: msg}, err
 }

@@ -2,8 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -19,7 +17,8 @@ const feedLock int64 = 0x75635f66656564 // "uc_feed"
 
 const lockFeed = `SELECT pg_advisory_xact_lock($1)`
 
-// The time is read after the lock was granted: it rises with seq as far as the server's clock does, and it is before the answer.
+// The time is read after the lock was granted: it rises with seq as far as the server's clock does, and it is before the answer. What is
+// kept beside the workflow cannot change before the commit, because that takes the lock on the workflow's row.
 const stampChange = `
 WITH stamped AS (
     UPDATE workflows SET
@@ -33,7 +32,7 @@ WITH stamped AS (
     INSERT INTO changes (tenant, workflow_id, kind, revision, state, version, active_since, at, update_time, update_user)
     SELECT tenant, id, 1, revision, state, version, active_since, update_time, update_time, update_user FROM stamped
 )
-SELECT create_time, update_time, active_since FROM stamped`
+SELECT w.create_time, w.update_time, w.active_since, ` + annotationColumns + ` FROM stamped w` + annotationJoins
 
 const insertAudit = `
 INSERT INTO audit_entries (tenant, at, actor, action, workflow_id, outcome, before_hash, after_hash, request_id)
@@ -41,20 +40,20 @@ VALUES ($1, coalesce($2::timestamptz, clock_timestamp()), $3, $4, $5, $6, $7, $8
 
 const outcomeOK = "OK"
 
-// finishChange is the end of every change's transaction: it takes the feed's lock, gives w its times, and writes the feed, the audit
-// and the answer.
+// finishChange is the end of every change's transaction: it takes the feed's lock, gives w its times and what is kept beside it, and writes
+// the feed, the audit and the answer.
 func finishChange(ctx context.Context, tx pgx.Tx, call workflow.Call, before, w *workflow.Workflow) error {
 	if _, err := tx.Exec(ctx, lockFeed, feedLock); err != nil {
 		return fmt.Errorf("lock the feed: %w", err)
 	}
 	var activeSince *time.Time
-	if err := tx.QueryRow(ctx, stampChange, w.Tenant, w.ID).Scan(&w.CreateTime, &w.UpdateTime, &activeSince); err != nil {
+	var notes annotations
+	targets := append([]any{&w.CreateTime, &w.UpdateTime, &activeSince}, notes.targets()...)
+	if err := tx.QueryRow(ctx, stampChange, w.Tenant, w.ID).Scan(targets...); err != nil {
 		return fmt.Errorf("write the feed: %w", err)
 	}
-	w.ActiveSince = time.Time{}
-	if activeSince != nil {
-		w.ActiveSince = *activeSince
-	}
+	w.ActiveSince = deref(activeSince)
+	w.LastBackup, w.Draft = notes.backup(), notes.draft()
 	var beforeHash []byte
 	if before != nil {
 		beforeHash = before.Fingerprint()
@@ -63,99 +62,44 @@ func finishChange(ctx context.Context, tx pgx.Tx, call workflow.Call, before, w 
 		w.Fingerprint(), call.RequestID); err != nil {
 		return fmt.Errorf("write the audit: %w", err)
 	}
-	return answerRequest(ctx, tx, call, *w)
+	return answerRequest(ctx, tx, call, w.ID, *w)
 }
 
-const insertRequest = `
-INSERT INTO requests (tenant, request_id, method, hash) VALUES ($1, $2, $3, $4)
-ON CONFLICT (tenant, request_id) DO NOTHING`
+// noteLock keeps a workflow from being changed, removed, or given another backup or draft, until the end of the transaction.
+const noteLock = `SELECT version FROM workflows WHERE tenant = $1 AND id = $2 AND version = $3 AND state <> 3 FOR NO KEY UPDATE`
 
-// claimRequest makes the request id the call's own until the end of the transaction. It is the first statement: a repetition that
-// arrives meanwhile waits here, and then learns that there is an answer.
-func claimRequest(ctx context.Context, tx pgx.Tx, call workflow.Call) error {
-	if call.RequestID == "" {
-		return nil
+// beginNote is the beginning of every transaction that changes what is kept beside a workflow.
+func beginNote(ctx context.Context, tx pgx.Tx, call workflow.Call, w workflow.Workflow) error {
+	if err := claimRequest(ctx, tx, call); err != nil {
+		return err
 	}
-	tag, err := tx.Exec(ctx, insertRequest, call.Tenant, call.RequestID, call.Method, call.Hash)
-	if err != nil {
-		return fmt.Errorf("claim the request id: %w", err)
+	return locked(tx.QueryRow(ctx, noteLock, w.Tenant, w.ID, w.Version))
+}
+
+// noted is what a change beside a workflow leaves for the audit: hashes of what there was and of what there is.
+type noted struct{ before, after []byte }
+
+// finishNote is the end of every transaction that began with beginNote: it writes the audit, the answer and the feed.
+func finishNote(ctx context.Context, tx pgx.Tx, call workflow.Call, w workflow.Workflow, hashes noted, answer any) error {
+	if _, err := tx.Exec(ctx, insertAudit, w.Tenant, nil, call.Actor, call.Method, w.ID, outcomeOK, hashes.before, hashes.after,
+		call.RequestID); err != nil {
+		return fmt.Errorf("write the audit: %w", err)
 	}
-	if tag.RowsAffected() == 0 {
-		return workflow.ErrRequestKnown
+	if err := answerRequest(ctx, tx, call, w.ID, answer); err != nil {
+		return err
 	}
+	_, err := annotate(ctx, tx, w.Tenant, w.ID)
+	return err
+}
+
+const selectNotes = `SELECT ` + annotationColumns + ` FROM (SELECT $1::text AS tenant, $2::uuid AS id) w` + annotationJoins
+
+// readNotes gives w what is kept beside it now.
+func readNotes(ctx context.Context, tx pgx.Tx, w *workflow.Workflow) error {
+	var notes annotations
+	if err := tx.QueryRow(ctx, selectNotes, w.Tenant, w.ID).Scan(notes.targets()...); err != nil {
+		return fmt.Errorf("read what is kept beside the workflow: %w", err)
+	}
+	w.LastBackup, w.Draft = notes.backup(), notes.draft()
 	return nil
-}
-
-const updateRequest = `UPDATE requests SET workflow_id = $3, answer = $4 WHERE tenant = $1 AND request_id = $2`
-
-func answerRequest(ctx context.Context, tx pgx.Tx, call workflow.Call, w workflow.Workflow) error {
-	if call.RequestID == "" {
-		return nil
-	}
-	answer, err := json.Marshal(w)
-	if err != nil {
-		return fmt.Errorf("encode the answer: %w", err)
-	}
-	if _, err := tx.Exec(ctx, updateRequest, call.Tenant, call.RequestID, w.ID, answer); err != nil {
-		return fmt.Errorf("keep the answer: %w", err)
-	}
-	return nil
-}
-
-// The lock keeps the workflow from being changed, and removed, before the answer is where the removal finds it.
-const lockVersion = `SELECT version FROM workflows WHERE tenant = $1 AND id = $2 AND version = $3 FOR SHARE`
-
-// Remember keeps the answer of a call that changed nothing, or answers ErrStale when the workflow is not what the call found.
-func (s *Store) Remember(ctx context.Context, call workflow.Call, w workflow.Workflow) error {
-	if call.RequestID == "" {
-		return nil
-	}
-	return s.inTx(ctx, "keep answer", func(tx pgx.Tx) error {
-		if err := claimRequest(ctx, tx, call); err != nil {
-			return err
-		}
-		err := tx.QueryRow(ctx, lockVersion, w.Tenant, w.ID, w.Version).Scan(nil)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return workflow.ErrStale
-		}
-		if err != nil {
-			return err
-		}
-		return answerRequest(ctx, tx, call, w)
-	})
-}
-
-const selectRequest = `
-SELECT method, hash = $3 AND method = $4, workflow_id, answer FROM requests WHERE tenant = $1 AND request_id = $2`
-
-// Replay returns what was answered to a request id.
-func (s *Store) Replay(ctx context.Context, call workflow.Call) (workflow.Answer, bool, error) {
-	var method string
-	var same bool
-	var id *workflow.ID
-	var stored []byte
-	err := s.pool.QueryRow(ctx, selectRequest, call.Tenant, call.RequestID, call.Hash, call.Method).Scan(&method, &same, &id, &stored)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return workflow.Answer{}, false, nil
-	case err != nil:
-		return workflow.Answer{}, false, wrap("look up request id", err)
-	case !same:
-		return workflow.Answer{}, false, workflow.ErrRequestIDReused
-	}
-	if stored == nil {
-		gone := workflow.Workflow{Tenant: call.Tenant}
-		if id != nil {
-			gone.ID = *id
-		}
-		if method == workflow.MethodDelete {
-			gone.State = workflow.Deleting
-		}
-		return workflow.Answer{Workflow: gone, Gone: true}, true, nil
-	}
-	var answer workflow.Answer
-	if err := json.Unmarshal(stored, &answer.Workflow); err != nil {
-		return workflow.Answer{}, false, fmt.Errorf("decode the answer to a request: %w", err)
-	}
-	return answer, true, nil
 }

@@ -71,7 +71,7 @@ func TestStore_Changes_under_50_writers(t *testing.T) {
 			written <- key{w.ID, w.Revision, w.State, w.UpdateTime.UnixMicro()}
 			for range rounds {
 				c := config(t, fmt.Sprint("w", n, rand.Uint64()))
-				change := workflow.Change{Before: w, State: 3 - w.State, Config: &c}
+				change := workflow.Change{Before: w, State: 3 - w.State, Config: &c, Origin: workflow.Updated}
 				asked := time.Now()
 				if w, err = store.Change(t.Context(), call("acme", workflow.MethodUpdate), change); err != nil {
 					return err

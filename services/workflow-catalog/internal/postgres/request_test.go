@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"testing"
@@ -36,7 +37,11 @@ func TestStore_Replay(t *testing.T) {
 	if err != nil || !known || answer.Gone {
 		t.Fatalf("got %+v %v %v, want the first answer", answer, known, err)
 	}
-	same(t, w, answer.Workflow)
+	var first workflow.Workflow
+	if err := json.Unmarshal(answer.Body, &first); err != nil {
+		t.Fatal(err)
+	}
+	same(t, w, first)
 
 	other := request
 	other.Hash = []byte("other")
@@ -205,11 +210,11 @@ func TestStore_Remember_after_the_removal(t *testing.T) {
 	request := call("acme", workflow.MethodActivate)
 	request.RequestID = "r1"
 	w := e.set(t, read, workflow.Deleting)
-	wantError(t, e.store.Remember(t.Context(), request, read), workflow.ErrStale)
+	wantError(t, e.store.Remember(t.Context(), request, read, read), workflow.ErrStale)
 	if err := e.store.Remove(t.Context(), deletion.Deletion{Tenant: w.Tenant, ID: w.ID}); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, e.store.Remember(t.Context(), request, read), workflow.ErrStale)
+	wantError(t, e.store.Remember(t.Context(), request, read, read), workflow.ErrStale)
 	var rows int
 	if err := e.pool.QueryRow(t.Context(), `SELECT count(*) FROM requests`).Scan(&rows); err != nil || rows != 0 {
 		t.Errorf("answers: got %d, %v; want none", rows, err)

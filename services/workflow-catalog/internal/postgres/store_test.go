@@ -218,7 +218,7 @@ func TestStore_Change(t *testing.T) {
 	}
 	active := e.set(t, w, workflow.Active)
 	second := config(t, "Second")
-	edited, err := e.store.Change(t.Context(), call("acme", workflow.MethodUpdate), workflow.Change{Before: active, State: active.State, Config: &second})
+	edited, err := e.store.Change(t.Context(), call("acme", workflow.MethodUpdate), workflow.Change{Before: active, State: active.State, Config: &second, Origin: workflow.Updated})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,17 +243,17 @@ func TestStore_Change(t *testing.T) {
 		wantError(t, err, workflow.ErrStale)
 		_, err = e.store.Get(t.Context(), "globex", w.ID)
 		wantError(t, err, workflow.ErrNotFound)
-		_, err = e.store.Revision(t.Context(), "globex", w.ID, 1)
+		_, err = e.store.AtRevision(t.Context(), "globex", w.ID, 1)
 		wantError(t, err, workflow.ErrNotFound)
 	})
 	t.Run("revisions_stay", func(t *testing.T) {
 		for revision, title := range map[int32]string{0: "Second", 1: "First", 2: "Second"} {
-			got, err := e.store.Revision(t.Context(), "acme", w.ID, revision)
+			got, err := e.store.AtRevision(t.Context(), "acme", w.ID, revision)
 			if err != nil || got.Config.Title != title || got.State != workflow.Active {
 				t.Errorf("revision %d: got %q %d %v, want %q and the state of now", revision, got.Config.Title, got.State, err, title)
 			}
 		}
-		_, err := e.store.Revision(t.Context(), "acme", w.ID, 3)
+		_, err := e.store.AtRevision(t.Context(), "acme", w.ID, 3)
 		wantError(t, err, workflow.ErrRevisionNotFound)
 		if _, err := e.pool.Exec(t.Context(), `UPDATE revisions SET author = 'x'`); err == nil {
 			t.Error("a revision could be changed")

@@ -45,25 +45,6 @@ func (s *Store) Get(ctx context.Context, tenant workflow.Tenant, id workflow.ID)
 	return w, wrap("get workflow", err)
 }
 
-const selectRevision = `
-SELECT w.id, w.state, r.revision, w.version, w.active_since, w.create_time, w.create_user, r.create_time, r.author,
-       r.config->>'title', coalesce(r.config->>'description', ''), r.config, r.hash, ` + annotationColumns + `
-FROM workflows w
-JOIN revisions r ON r.tenant = w.tenant AND r.workflow_id = w.id` + annotationJoins + `
-WHERE w.tenant = $1 AND w.id = $2 AND r.revision = CASE WHEN $3::integer = 0 THEN w.revision ELSE $3 END`
-
-// Revision returns the workflow as a revision has it; its update is the saving of that revision.
-func (s *Store) Revision(ctx context.Context, tenant workflow.Tenant, id workflow.ID, revision int32) (workflow.Workflow, error) {
-	w, err := readWorkflow(s.pool.QueryRow(ctx, selectRevision, tenant, id, revision), tenant)
-	if !errors.Is(err, pgx.ErrNoRows) {
-		return w, wrap("get revision", err)
-	}
-	if _, err := s.Get(ctx, tenant, id); err != nil {
-		return workflow.Workflow{}, err
-	}
-	return workflow.Workflow{}, workflow.ErrRevisionNotFound
-}
-
 // listBytes limits a page beside its number of rows, so that no answer outgrows a message.
 const listBytes = 2 << 20
 
@@ -127,7 +108,7 @@ func (s *Store) Create(ctx context.Context, call workflow.Call, w workflow.Workf
 			w.Version, w.CreateUser); err != nil {
 			return err
 		}
-		if err := insertNewRevision(ctx, tx, w, call.Actor); err != nil {
+		if err := insertNewRevision(ctx, tx, w, workflow.Created, nil); err != nil {
 			return err
 		}
 		return finishChange(ctx, tx, call, nil, &w)
@@ -161,23 +142,40 @@ func (s *Store) Change(ctx context.Context, call workflow.Call, change workflow.
 		if tag.RowsAffected() == 0 {
 			return workflow.ErrStale
 		}
-		if change.Config != nil {
-			if err := insertNewRevision(ctx, tx, w, call.Actor); err != nil {
-				return err
-			}
+		if err := saveRevision(ctx, tx, change, w); err != nil {
+			return err
 		}
 		return finishChange(ctx, tx, call, &change.Before, &w)
 	})
 	return s.changed(ctx, w, err)
 }
 
-const insertRevision = `
-INSERT INTO revisions (tenant, workflow_id, revision, config, hash, size, author, create_time)
-VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp())`
+// saveRevision adds the revision of a change, if it has one, from where the change has it.
+func saveRevision(ctx context.Context, tx pgx.Tx, change workflow.Change, w workflow.Workflow) error {
+	if change.Config == nil {
+		return nil
+	}
+	if err := checkSource(ctx, tx, change); err != nil {
+		return err
+	}
+	if change.Draft != nil {
+		if err := dropDraft(ctx, tx, w, change.Draft); err != nil {
+			return err
+		}
+	}
+	return insertNewRevision(ctx, tx, w, change.Origin, change.Source)
+}
 
-func insertNewRevision(ctx context.Context, tx pgx.Tx, w workflow.Workflow, author string) error {
-	_, err := tx.Exec(ctx, insertRevision, w.Tenant, w.ID, w.Revision, w.Config.Document, w.Config.Hash, len(w.Config.Document), author)
-	return err
+const selectTaken = `SELECT title FROM workflows WHERE tenant = $1 AND title = ANY($2) AND state <> 3`
+
+// Taken returns those of the titles that workflows of the tenant have.
+func (s *Store) Taken(ctx context.Context, tenant workflow.Tenant, titles []string) ([]string, error) {
+	rows, err := s.pool.Query(ctx, selectTaken, tenant, titles)
+	if err != nil {
+		return nil, wrap("look titles up", err)
+	}
+	taken, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return taken, wrap("look titles up", err)
 }
 
 const selectTitle = `SELECT id FROM workflows WHERE tenant = $1 AND title = $2 AND state <> 3`

@@ -1,6 +1,36 @@
 package workflow
 
-import "time"
+import (
+	"context"
+	"time"
+)
+
+// Origin is what made a revision. The numbers are those of the contract.
+type Origin int16
+
+// The origins.
+const (
+	Created   Origin = 1
+	Updated   Origin = 2
+	Published Origin = 3
+	Reset     Origin = 4
+	Restored  Origin = 5
+)
+
+// Revision is one saved configuration of a workflow.
+type Revision struct {
+	Number     int32
+	CreateTime time.Time
+	CreateUser string
+	Origin     Origin
+	// Source is the revision whose configuration was taken over; 0 where there is none.
+	Source int32
+	Title  string
+	// Live says whether it is the workflow's current one.
+	Live bool
+	// Config is empty in lists.
+	Config Config
+}
 
 // BackupID identifies a backup: a UUIDv7 in its text form.
 type BackupID string
@@ -15,10 +45,120 @@ type Backup struct {
 	CreateUser string
 }
 
-// DraftInfo is what there is to know of a draft beside its configuration.
-type DraftInfo struct {
-	// BaseRevision is the revision that was live when the draft was begun or last rebased.
-	BaseRevision int32
-	UpdateTime   time.Time
-	UpdateUser   string
+// History stores what was saved and what is kept of it.
+type History interface {
+	// AtRevision returns the workflow as a revision has it; 0 is the current one.
+	AtRevision(ctx context.Context, tenant Tenant, id ID, revision int32) (Workflow, error)
+	// Revision returns a revision, or ErrRevisionNotFound.
+	Revision(ctx context.Context, tenant Tenant, id ID, number int32) (Revision, error)
+	// Revisions returns up to limit revisions before a number, newest first; 0 begins with the newest.
+	Revisions(ctx context.Context, tenant Tenant, id ID, before int32, limit int) ([]Revision, error)
+	// Backup returns a backup, or ErrBackupNotFound.
+	Backup(ctx context.Context, tenant Tenant, id ID, backup BackupID) (Backup, error)
+	// Backups returns up to limit backups before another, newest first; nil begins with the newest.
+	Backups(ctx context.Context, tenant Tenant, id ID, before *Backup, limit int) ([]Backup, error)
+	// AddBackup adds a backup of the workflow's revision, if w is still at its version.
+	AddBackup(ctx context.Context, call Call, w Workflow, b Backup) (Backup, error)
+	// DropBackup removes a backup, or answers ErrBackupNotFound.
+	DropBackup(ctx context.Context, call Call, w Workflow, backup BackupID) error
+}
+
+// AtRevision returns a workflow as a revision has it; 0 is the current one.
+func (c *Catalog) AtRevision(ctx context.Context, tenant Tenant, id ID, revision int32) (Workflow, error) {
+	return c.deps.Store.AtRevision(ctx, tenant, id, revision)
+}
+
+// Revision returns a revision with its configuration.
+func (c *Catalog) Revision(ctx context.Context, tenant Tenant, id ID, number int32) (Revision, error) {
+	return c.deps.Store.Revision(ctx, tenant, id, number)
+}
+
+// Revisions returns up to limit revisions before a number, newest first, and whether there are more; 0 begins with the newest.
+func (c *Catalog) Revisions(ctx context.Context, tenant Tenant, id ID, before int32, limit int) ([]Revision, bool, error) {
+	found, err := c.deps.Store.Revisions(ctx, tenant, id, before, limit+1)
+	return page(ctx, c, tenant, id, found, limit, err)
+}
+
+// Backups returns up to limit backups before another, newest first, and whether there are more; nil begins with the newest.
+func (c *Catalog) Backups(ctx context.Context, tenant Tenant, id ID, before *Backup, limit int) ([]Backup, bool, error) {
+	found, err := c.deps.Store.Backups(ctx, tenant, id, before, limit+1)
+	return page(ctx, c, tenant, id, found, limit, err)
+}
+
+// page cuts what was found, one more than asked for, to a page. Where nothing was found there may be no workflow.
+func page[T any](ctx context.Context, c *Catalog, tenant Tenant, id ID, found []T, limit int, err error) ([]T, bool, error) {
+	if err != nil {
+		return nil, false, err
+	}
+	if len(found) == 0 {
+		_, err := c.deps.Store.Get(ctx, tenant, id)
+		return nil, false, err
+	}
+	if len(found) > limit {
+		return found[:limit], true, nil
+	}
+	return found, false, nil
+}
+
+// Backup keeps what is live under a name, which may be empty.
+func (c *Catalog) Backup(ctx context.Context, call Call, id ID, name string) (Backup, error) {
+	return once(ctx, c, call, func() (Backup, error) {
+		backup, err := c.deps.NewID()
+		if err != nil {
+			return Backup{}, err
+		}
+		return race(func() (Backup, error) {
+			current, err := c.open(ctx, call, Target{ID: id})
+			if err != nil {
+				return Backup{}, err
+			}
+			return c.deps.Store.AddBackup(ctx, call, current, Backup{
+				ID: BackupID(backup), Name: name, Revision: current.Revision, CreateUser: call.Actor,
+			})
+		})
+	})
+}
+
+// DeleteBackup removes a backup. The revision that it kept stays.
+func (c *Catalog) DeleteBackup(ctx context.Context, call Call, id ID, backup BackupID) error {
+	_, err := once(ctx, c, call, func() (Nothing, error) {
+		return race(func() (Nothing, error) {
+			current, err := c.open(ctx, call, Target{ID: id})
+			if err != nil {
+				return Nothing{}, err
+			}
+			return Nothing{}, c.deps.Store.DropBackup(ctx, call, current, backup)
+		})
+	})
+	return err
+}
+
+// Reset returns the configuration to the last backup, as a new revision unless it is that already. State and draft stay.
+func (c *Catalog) Reset(ctx context.Context, call Call, id ID, build Build) (Workflow, error) {
+	return c.change(ctx, call, Target{ID: id}, func(current Workflow) (Change, error) {
+		if current.LastBackup == nil {
+			return Change{}, errNoBackup
+		}
+		return c.returnTo(ctx, current, *current.LastBackup, Reset, build)
+	})
+}
+
+// Restore returns the configuration to a chosen backup, as a new revision unless it is that already. State and draft stay.
+func (c *Catalog) Restore(ctx context.Context, call Call, id ID, backup BackupID, build Build) (Workflow, error) {
+	return c.change(ctx, call, Target{ID: id}, func(current Workflow) (Change, error) {
+		chosen, err := c.deps.Store.Backup(ctx, current.Tenant, current.ID, backup)
+		if err != nil {
+			return Change{}, err
+		}
+		return c.returnTo(ctx, current, chosen, Restored, build)
+	})
+}
+
+func (c *Catalog) returnTo(ctx context.Context, current Workflow, b Backup, origin Origin, build Build) (Change, error) {
+	kept, err := c.deps.Store.Revision(ctx, current.Tenant, current.ID, b.Revision)
+	if err != nil {
+		return Change{}, err
+	}
+	config, err := build(ctx, kept.Config)
+	return Change{State: current.State, Config: &config, Origin: origin, Source: &b}, err
 }

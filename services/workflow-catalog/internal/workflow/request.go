@@ -1,0 +1,115 @@
+package workflow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// The methods of a Call, as the audit and the request ids know them.
+const (
+	MethodCreate       = "CreateWorkflow"
+	MethodUpdate       = "UpdateWorkflow"
+	MethodActivate     = "ActivateWorkflow"
+	MethodDeactivate   = "DeactivateWorkflow"
+	MethodDelete       = "DeleteWorkflow"
+	MethodDuplicate    = "DuplicateWorkflow"
+	MethodBackup       = "BackupWorkflow"
+	MethodDeleteBackup = "DeleteBackup"
+	MethodReset        = "ResetWorkflow"
+	MethodRestore      = "RestoreBackup"
+	MethodUpdateDraft  = "UpdateDraft"
+	MethodDeleteDraft  = "DeleteDraft"
+	MethodPublish      = "PublishWorkflow"
+)
+
+// Call is who asks for a change and under which request id.
+type Call struct {
+	Tenant Tenant
+	// Actor is the subject of the caller's token.
+	Actor string
+	// Method is what the request asks for.
+	Method string
+	// RequestID is the client's name for this request; empty when it gave none.
+	RequestID string
+	// Hash identifies the request without its id.
+	Hash []byte
+}
+
+// The signals by which a Store tells the Catalog to look again. They never reach a caller.
+var (
+	// ErrStale says that the workflow, or what a change needs beside it, is no longer as it was read.
+	ErrStale = errors.New("workflow changed since it was read")
+	// ErrRequestKnown says that the request id has been answered in the meantime.
+	ErrRequestKnown = errors.New("request id is known")
+)
+
+// Answer is what was answered to a request id.
+type Answer struct {
+	// Body is the answer of the call's method as JSON.
+	Body json.RawMessage
+	// Gone says that the body went with the workflow that it told of.
+	Gone bool
+}
+
+// Nothing is the answer of a method that only has to be done.
+type Nothing struct{}
+
+// errForgotten answers a repeated request whose workflow was deleted since. To everybody but a deletion that means: there is none.
+var errForgotten = fmt.Errorf("the answer went with its workflow: %w", ErrNotFound)
+
+// once answers a repeated request as the first time, and does do otherwise.
+func once[T any](ctx context.Context, c *Catalog, call Call, do func() (T, error)) (T, error) {
+	if before, known, err := replay[T](ctx, c, call); known || err != nil {
+		return before, err
+	}
+	done, err := do()
+	if errors.Is(err, ErrRequestKnown) {
+		before, known, err := replay[T](ctx, c, call)
+		if err == nil && !known {
+			err = errRequestGone
+		}
+		return before, err
+	}
+	if err != nil {
+		var none T
+		return none, err
+	}
+	c.deps.Changed()
+	return done, nil
+}
+
+func replay[T any](ctx context.Context, c *Catalog, call Call) (T, bool, error) {
+	var before T
+	if call.RequestID == "" {
+		return before, false, nil
+	}
+	answer, known, err := c.deps.Store.Replay(ctx, call)
+	if err != nil || !known {
+		return before, false, err
+	}
+	if answer.Gone {
+		return before, true, errForgotten
+	}
+	if err := json.Unmarshal(answer.Body, &before); err != nil {
+		return before, true, fmt.Errorf("decode the answer to a request: %w", err)
+	}
+	return before, true, nil
+}
+
+// maxRaces bounds how often a change is tried when others keep being quicker.
+const maxRaces = 20
+
+// race tries to read and change until nobody was quicker in between.
+func race[T any](attempt func() (T, error)) (T, error) {
+	for n := 1; ; n++ {
+		done, err := attempt()
+		if !errors.Is(err, ErrStale) {
+			return done, err
+		}
+		if n == maxRaces {
+			return done, errBusy
+		}
+	}
+}
