@@ -50,6 +50,7 @@ func TestClient_actions_that_create(t *testing.T) {
 			"notes", params{"text": "Called.", "record": "lead-1", "record_module": "leads"}},
 		"note_with_fields": {action.CRMAddNote, params{"module": "leads", "id": int64(7), "fields": params{"text": "Called.", "pinned": true}},
 			"notes", params{"text": "Called.", "record": "7", "record_module": "leads", "pinned": true}},
+		"note_of_its_own": {action.CRMAddNote, params{"id": "", "text": "Called."}, "notes", params{"text": "Called."}},
 		"task": {action.CRMAddTask, params{"module": "leads", "id": "lead-1", "title": "Call", "due_time": "2026-11-03T09:00:00+01:00", "assignee": "user-100"},
 			"tasks", params{
 				"title": "Call", "due_time": "2026-11-03T09:00:00+01:00", "owner": "user-100", "status": "open", "record": "lead-1", "record_module": "leads",
