@@ -29,6 +29,16 @@ func ObjectOf(fields map[string]*Schema) *Schema {
 	return &Schema{kind: Map, fields: maps.Clone(fields), closed: true}
 }
 
+// Open returns the schema of an object that may have other fields as well.
+func (s *Schema) Open() *Schema {
+	open := *s
+	open.closed = false
+	return &open
+}
+
+// ListOf returns the schema of a list.
+func ListOf(items *Schema) *Schema { return &Schema{kind: List, items: items} }
+
 // SchemaFromJSON reads a JSON Schema (draft 2020-12) for what it says about types: type, properties, items, additionalProperties, enum,
 // const, and $ref within the document. Whatever else it says narrows what is known already and is left aside. An object may always have
 // other fields than those named, since data grows. A number may be whole, so nothing is known of it but for integers. The error says that

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"cel.dev/cel-go/parser/gen"
@@ -136,21 +138,52 @@ func at(part string, err error) error {
 	return &TemplateError{Path: part, Err: err}
 }
 
-// compileString splits s into literal text and expressions.
+// compileString compiles the expressions of s.
 func (c *templateCompiler) compileString(path, s string) *Template {
+	parts, err := split(s)
+	if err != nil {
+		c.fail(path, err)
+		return &Template{}
+	}
+	if len(parts.sources) == 0 {
+		return &Template{static: parts.texts[0]}
+	}
+	programs := make([]*Program, len(parts.sources))
+	for i, source := range parts.sources {
+		if programs[i], err = c.env.Compile(source, Any); err != nil {
+			c.fail(path, err)
+			return &Template{}
+		}
+	}
+	if parts.whole() {
+		return &Template{eval: func(ctx context.Context, scope Scope, room *int) (any, error) {
+			return within(ctx, scope, programs[0], room)
+		}}
+	}
+	return &Template{eval: interpolate(parts.texts, programs)}
+}
+
+// parts is a string of a template: texts[i] stands before sources[i], the last text at the end.
+type parts struct{ texts, sources []string }
+
+// whole reports whether the string is one expression and nothing else.
+func (p parts) whole() bool { return len(p.sources) == 1 && p.texts[0] == "" && p.texts[1] == "" }
+
+// split takes literal text and expressions apart.
+func split(s string) (parts, error) {
 	if !strings.Contains(s, "${") {
-		return &Template{static: s}
+		return parts{texts: []string{s}}, nil
 	}
 	var (
-		texts    []string // texts[i] stands before programs[i]
-		programs []*Program
-		text     strings.Builder
+		p    parts
+		text strings.Builder
 	)
 	for rest := s; ; {
 		open := strings.Index(rest, "${")
 		if open < 0 {
 			text.WriteString(rest)
-			break
+			p.texts = append(p.texts, text.String())
+			return p, nil
 		}
 		if open > 0 && rest[open-1] == '$' {
 			text.WriteString(rest[:open-1] + "${")
@@ -160,27 +193,53 @@ func (c *templateCompiler) compileString(path, s string) *Template {
 		text.WriteString(rest[:open])
 		source, ok := untilBrace(rest[open+2:])
 		if !ok {
-			c.fail(path, errors.New("`${` without its closing `}`; write `$${` for a literal one"))
-			return &Template{}
+			return p, errors.New("`${` without its closing `}`; write `$${` for a literal one")
 		}
-		program, err := c.env.Compile(source, Any)
-		if err != nil {
-			c.fail(path, err)
-			return &Template{}
-		}
-		texts, programs = append(texts, text.String()), append(programs, program)
+		p.texts, p.sources = append(p.texts, text.String()), append(p.sources, source)
 		text.Reset()
 		rest = rest[open+2+len(source)+1:]
 	}
-	switch {
-	case len(programs) == 0:
-		return &Template{static: text.String()}
-	case len(programs) == 1 && texts[0] == "" && text.Len() == 0:
-		return &Template{eval: func(ctx context.Context, scope Scope, room *int) (any, error) {
-			return within(ctx, scope, programs[0], room)
-		}}
+}
+
+// Embedded is an expression within a template.
+type Embedded struct {
+	// Path leads from the template's root to the string.
+	Path   string
+	Source string
+	// Whole says that the string is the expression and nothing else, so that its value keeps its type.
+	Whole bool
+}
+
+// Expressions returns the expressions of a template in the order of their paths, and the strings that cannot be read.
+func Expressions(v any) ([]Embedded, []*TemplateError) {
+	var (
+		found []Embedded
+		errs  []*TemplateError
+		walk  func(path string, v any)
+	)
+	walk = func(path string, v any) {
+		switch x := v.(type) {
+		case string:
+			p, err := split(x)
+			if err != nil {
+				errs = append(errs, &TemplateError{Path: path, Err: err})
+				return
+			}
+			for _, source := range p.sources {
+				found = append(found, Embedded{Path: path, Source: source, Whole: p.whole()})
+			}
+		case map[string]any:
+			for _, k := range slices.Sorted(maps.Keys(x)) {
+				walk(path+"."+k, x[k])
+			}
+		case []any:
+			for i, item := range x {
+				walk(fmt.Sprintf("%s[%d]", path, i), item)
+			}
+		}
 	}
-	return &Template{eval: interpolate(texts, programs, text.String())}
+	walk("", v)
+	return found, errs
 }
 
 func (c *templateCompiler) fail(path string, err error) {
@@ -199,7 +258,7 @@ func within(ctx context.Context, scope Scope, program *Program, room *int) (any,
 	return v, nil
 }
 
-func interpolate(texts []string, programs []*Program, tail string) func(context.Context, Scope, *int) (any, error) {
+func interpolate(texts []string, programs []*Program) func(context.Context, Scope, *int) (any, error) {
 	return func(ctx context.Context, scope Scope, room *int) (any, error) {
 		var out strings.Builder
 		for i, program := range programs {
@@ -214,7 +273,7 @@ func interpolate(texts []string, programs []*Program, tail string) func(context.
 			}
 			out.WriteString(s)
 		}
-		out.WriteString(tail)
+		out.WriteString(texts[len(programs)])
 		return out.String(), nil
 	}
 }

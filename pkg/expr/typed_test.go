@@ -308,3 +308,20 @@ func BenchmarkNewEnv_with_schema(b *testing.B) {
 		typedEnv(b)
 	}
 }
+
+func TestExpressions(t *testing.T) {
+	var v any
+	if err := json.Unmarshal([]byte(`{"b": ["x", "${a.b}", {"c": "n=${1} $${x} ${ {'}': 2} }"}], "a": "${open", "n": 5}`), &v); err != nil {
+		t.Fatal(err)
+	}
+	got, errs := Expressions(v)
+	want := []Embedded{
+		{Path: ".b[1]", Source: "a.b", Whole: true}, {Path: ".b[2].c", Source: "1"}, {Path: ".b[2].c", Source: " {'}': 2} "},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("expressions (-want +got):\n%s", diff)
+	}
+	if len(errs) != 1 || errs[0].Path != ".a" {
+		t.Errorf("got errors %v, want one at .a", errs)
+	}
+}
