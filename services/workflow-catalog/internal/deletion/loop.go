@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"workflow.uniconnect/pkg/faultpoint"
 	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
 )
 
@@ -133,6 +134,7 @@ func (l *Loop) round(ctx context.Context) error {
 
 // work takes one deletion as far as it goes in a turn.
 func (l *Loop) work(ctx context.Context, d Deletion) {
+	faultpoint.Hit("catalog.delete.claimed")
 	logger := l.logger.With("tenant", d.Tenant, "workflow_id", d.ID)
 	turnCtx, cancel := context.WithTimeout(ctx, turn)
 	defer cancel()
@@ -163,6 +165,7 @@ func (l *Loop) finish(ctx context.Context, d Deletion) error {
 		if err := l.finalize(ctx, owner, d); err != nil {
 			return fmt.Errorf("finalize at %s: %w", owner.Name(), err)
 		}
+		faultpoint.Hit("catalog.delete." + owner.Name() + ".done")
 	}
 	return l.queue.Remove(ctx, d)
 }

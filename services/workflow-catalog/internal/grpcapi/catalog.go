@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"workflow.uniconnect/pkg/fault"
+	"workflow.uniconnect/pkg/faultpoint"
 	"workflow.uniconnect/pkg/grpcserver"
 	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
 	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
@@ -152,6 +153,9 @@ func (s *Catalog) DeleteWorkflow(ctx context.Context, req *workflowv1.DeleteWork
 	}
 	target := workflow.Target{ID: workflow.ID(req.GetId()), ETag: req.GetEtag()}
 	msg, err := answer(s.catalog.Delete(ctx, call, target, req.GetConfirm()))
+	if err == nil {
+		faultpoint.Hit("catalog.delete.marked")
+	}
 	return &workflowv1.DeleteWorkflowResponse{Workflow: msg}, err
 }
 

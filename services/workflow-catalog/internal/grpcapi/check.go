@@ -44,7 +44,9 @@ func (c *checker) config(ctx context.Context, tenant workflow.Tenant, w *workflo
 	if err != nil {
 		return workflow.Config{}, err
 	}
-	domain := outlineOf(bare, len(config.Document)).Check()
+	outline := outlineOf(bare, len(config.Document))
+	config.Calls = outline.Calls()
+	domain := outline.Check()
 	found = append(found, domain...)
 	if !beyondLimits(domain) {
 		said, err := c.ask(ctx, tenant, w)

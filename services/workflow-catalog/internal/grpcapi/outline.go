@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
@@ -30,9 +31,18 @@ func instant(t *timestamppb.Timestamp) time.Time {
 func outlineSteps(steps []*workflowv1.Step) []workflow.Step {
 	out := make([]workflow.Step, len(steps))
 	for i, s := range steps {
-		out[i] = workflow.Step{ID: s.GetId(), Blocks: outlineBlocks(s)}
+		out[i] = workflow.Step{ID: s.GetId(), Calls: callee(s), Blocks: outlineBlocks(s)}
 	}
 	return out
+}
+
+// callee returns the workflow that a step starts, if any. An id that is none is a breach of the contract's rules, found elsewhere.
+func callee(s *workflowv1.Step) workflow.ID {
+	id, err := uuid.Parse(s.GetCallWorkflow().GetWorkflowId())
+	if err != nil {
+		return ""
+	}
+	return workflow.ID(id.String())
 }
 
 // outlineBlocks names every place in a step that holds steps.

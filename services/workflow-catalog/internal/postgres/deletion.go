@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"workflow.uniconnect/pkg/faultpoint"
 	"workflow.uniconnect/services/workflow-catalog/internal/deletion"
 	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
 )
@@ -53,20 +54,24 @@ const (
 SELECT w.version, w.update_user, r.hash FROM workflows w
 JOIN revisions r ON r.tenant = w.tenant AND r.workflow_id = w.id AND r.revision = w.revision
 WHERE w.tenant = $1 AND w.id = $2 AND w.state = 3 FOR UPDATE OF w`
+	// Backups go with their revisions, the draft and the calls from and to the workflow with its row.
 	deleteRevisions = `DELETE FROM revisions WHERE tenant = $1 AND workflow_id = $2`
 	deleteWorkflow  = `DELETE FROM workflows WHERE tenant = $1 AND id = $2`
-	forgetAnswers   = `UPDATE requests SET answer = NULL WHERE tenant = $1 AND workflow_id = $2`
+	deleteChanges   = `DELETE FROM changes WHERE tenant = $1 AND workflow_id = $2`
+	forgetAnswers   = `UPDATE requests SET workflow_id = NULL, answer = NULL WHERE tenant = $1 AND workflow_id = $2`
 	insertTombstone = `
-INSERT INTO tombstones (tenant, workflow_id, at) VALUES ($1, $2, clock_timestamp())
+INSERT INTO tombstones (tenant, workflow_id, at, seq)
+VALUES ($1, $2, clock_timestamp(), nextval(pg_get_serial_sequence('changes', 'seq')))
 ON CONFLICT (tenant, workflow_id) DO NOTHING`
 )
 
 // auditDeleted is the action of the line that says that everything is gone.
 const auditDeleted = "WorkflowDeleted"
 
-// Remove removes the workflow and all that the catalog has of it. When somebody else did so already it does nothing.
+// Remove removes the workflow and all that the catalog has of it. When somebody else did so already it does nothing. The tombstone takes
+// the place of the workflow's changes in the feed.
 func (s *Store) Remove(ctx context.Context, d deletion.Deletion) error {
-	return s.inTx(ctx, "remove workflow", func(tx pgx.Tx) error {
+	err := s.inTx(ctx, "remove workflow", func(tx pgx.Tx) error {
 		before := workflow.Workflow{State: workflow.Deleting}
 		err := tx.QueryRow(ctx, lockDeleting, d.Tenant, d.ID).Scan(&before.Version, &before.UpdateUser, &before.Config.Hash)
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -75,17 +80,36 @@ func (s *Store) Remove(ctx context.Context, d deletion.Deletion) error {
 		if err != nil {
 			return err
 		}
-		for _, query := range []string{deleteRevisions, deleteWorkflow, forgetAnswers, insertTombstone} {
-			if _, err := tx.Exec(ctx, query, d.Tenant, d.ID); err != nil {
-				return err
-			}
+		if err := removeRows(ctx, tx, d, deleteRevisions, deleteWorkflow); err != nil {
+			return err
+		}
+		// Whoever wrote to the feed or answered a request by then has committed, and nobody does any more: the workflow is gone for them.
+		if _, err := tx.Exec(ctx, lockFeed, feedLock); err != nil {
+			return fmt.Errorf("lock the feed: %w", err)
+		}
+		if err := removeRows(ctx, tx, d, deleteChanges, forgetAnswers, insertTombstone); err != nil {
+			return err
 		}
 		if _, err := tx.Exec(ctx, insertAudit, d.Tenant, nil, before.UpdateUser, auditDeleted, d.ID, outcomeOK,
 			before.Fingerprint(), nil, ""); err != nil {
 			return fmt.Errorf("write the audit: %w", err)
 		}
+		faultpoint.Hit("catalog.delete.removing")
 		return nil
 	})
+	if err == nil {
+		faultpoint.Hit("catalog.delete.removed")
+	}
+	return err
+}
+
+func removeRows(ctx context.Context, tx pgx.Tx, d deletion.Deletion, queries ...string) error {
+	for _, query := range queries {
+		if _, err := tx.Exec(ctx, query, d.Tenant, d.ID); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const countDeletions = `SELECT count(*) FROM workflows WHERE state = 3`

@@ -5,9 +5,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
 	"workflow.uniconnect/services/workflow-catalog/internal/deletion"
+	"workflow.uniconnect/services/workflow-catalog/internal/postgres"
 	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
 )
 
@@ -71,22 +74,84 @@ func TestStore_Claim(t *testing.T) {
 	})
 }
 
+// grow gives a workflow everything that a workflow can have, each by a request with an id.
+func (e *env) grow(t *testing.T, title string) workflow.Workflow {
+	t.Helper()
+	request := func(method string) workflow.Call {
+		c := call("acme", method)
+		c.RequestID = "request " + method
+		return c
+	}
+	w, err := e.store.Create(t.Context(), request(workflow.MethodCreate), workflow.Workflow{
+		Tenant: "acme", ID: newID(t), State: workflow.Active, Revision: 1, Version: 1, Config: config(t, title),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	callee, caller := e.add(t, "acme", "callee", workflow.Active), e.add(t, "acme", "caller", workflow.Active)
+	wantViolations(t, e.save(t, caller, calling(t, "caller", w.ID)))
+	next := calling(t, title+" 2", callee.ID)
+	w, err = e.store.Change(t.Context(), request(workflow.MethodUpdate), workflow.Change{
+		Before: w, State: w.State, Config: &next, Origin: workflow.Updated,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	backup := workflow.Backup{ID: workflow.BackupID(newID(t)), Name: title, Revision: 1}
+	if _, err := e.store.AddBackup(t.Context(), request(workflow.MethodBackup), w, backup); err != nil {
+		t.Fatal(err)
+	}
+	draft := workflow.Draft{DraftInfo: workflow.DraftInfo{BaseRevision: 2}, Config: config(t, title+" draft")}
+	if _, err := e.store.SaveDraft(t.Context(), request(workflow.MethodUpdateDraft), workflow.Drafted{Live: w}, draft); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.store.Remember(t.Context(), request(workflow.MethodActivate), w, w); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// mentions counts the rows that hold a text anywhere, by table, over all tables of the catalog.
+func (e *env) mentions(t *testing.T, text string) map[string]int {
+	t.Helper()
+	rows, err := e.pool.Query(t.Context(), `SELECT tablename::text FROM pg_tables WHERE schemaname = $1`, postgres.Schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := make(map[string]int)
+	for _, table := range tables {
+		var n int
+		query := `SELECT count(*) FROM ` + pgx.Identifier{table}.Sanitize() + ` x WHERE position($1 IN x::text) > 0`
+		if err := e.pool.QueryRow(t.Context(), query, text).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		if n > 0 {
+			counts[table] = n
+		}
+	}
+	return counts
+}
+
 func TestStore_Remove(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
-	request := call("acme", workflow.MethodCreate)
-	request.RequestID = "r1"
-	w, err := e.store.Create(t.Context(), request, workflow.Workflow{
-		Tenant: "acme", ID: newID(t), State: workflow.Active, Revision: 1, Version: 1, Config: config(t, "Secret title")})
-	if err != nil {
-		t.Fatal(err)
+	w := e.grow(t, "Secret")
+	before := e.mentions(t, string(w.ID))
+	for _, table := range []string{"workflows", "revisions", "changes", "requests", "backups", "drafts", "workflow_calls"} {
+		if before[table] == 0 {
+			t.Errorf("the workflow has nothing in %s, so this test shows nothing of it", table)
+		}
 	}
 	d := deletion.Deletion{Tenant: "acme", ID: w.ID}
 	if err := e.store.Remove(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.store.Get(t.Context(), "acme", w.ID); err != nil {
-		t.Errorf("a workflow that is not DELETING was removed: %v", err)
+	if diff := cmp.Diff(before, e.mentions(t, string(w.ID))); diff != "" {
+		t.Fatalf("a workflow that is not DELETING was touched:\n%s", diff)
 	}
 	w = e.set(t, w, workflow.Deleting)
 	for range 2 { // the second time does nothing
@@ -94,31 +159,73 @@ func TestStore_Remove(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, err = e.store.Get(t.Context(), "acme", w.ID)
+	_, err := e.store.Get(t.Context(), "acme", w.ID)
 	wantError(t, err, workflow.ErrNotFound)
-	answer, known, err := e.store.Replay(t.Context(), request)
-	if err != nil || !known || !answer.Gone || answer.Body != nil {
-		t.Errorf("replay: got %+v %v %v, want gone without content", answer, known, err)
+	left := e.mentions(t, string(w.ID))
+	delete(left, "audit_entries")
+	if diff := cmp.Diff(map[string]int{"tombstones": 1}, left); diff != "" {
+		t.Errorf("what is left beside the audit (-want +got):\n%s", diff)
 	}
-	_, changes, err := e.store.Changes(t.Context(), 0, 10)
-	if err != nil || len(changes) != 2 {
-		t.Fatalf("got %d changes, %v; want 2", len(changes), err)
+	if diff := cmp.Diff(map[string]int{}, e.mentions(t, "Secret")); diff != "" {
+		t.Errorf("what is left of its content (-want +got):\n%s", diff)
 	}
-	for _, c := range changes {
-		if c.State != workflow.Deleting || c.Title != "" {
-			t.Errorf("change %d: got state %d title %q, want DELETING and none", c.Seq, c.State, c.Title)
+	for _, method := range []string{workflow.MethodCreate, workflow.MethodUpdate, workflow.MethodBackup, workflow.MethodUpdateDraft, workflow.MethodActivate} {
+		request := call("acme", method)
+		request.RequestID = "request " + method
+		answer, known, err := e.store.Replay(t.Context(), request)
+		if err != nil || !known || !answer.Gone || answer.Body != nil {
+			t.Errorf("replay of %s: got %+v %v %v, want gone without content", method, answer, known, err)
 		}
 	}
-	// What remains of it anywhere: ids, times and hashes.
-	for table, want := range map[string]int{"workflows": 0, "revisions": 0, "tombstones": 1, "audit_entries": 3} {
-		column := "workflow_id"
-		if table == "workflows" {
-			column = "id"
+}
+
+// Who was away while a workflow went learns of it, although none of its changes is left.
+func TestStore_Remove_isHeard(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	first, w, last := e.add(t, "acme", "first", workflow.Active), e.add(t, "acme", "goes", workflow.Active), e.add(t, "acme", "last", workflow.Active)
+	window, _, err := e.store.Changes(t.Context(), 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.set(t, w, workflow.Deleting)
+	if err := e.store.Remove(t.Context(), deletion.Deletion{Tenant: "acme", ID: w.ID}); err != nil {
+		t.Fatal(err)
+	}
+	after, changes, err := e.store.Changes(t.Context(), window.Newest, 10)
+	if err != nil || len(changes) != 1 {
+		t.Fatalf("got %d changes, %v; want one", len(changes), err)
+	}
+	got := changes[0]
+	if got.ID != w.ID || got.Tenant != "acme" || got.State != workflow.Deleting || got.Title != "" || got.Seq != after.Newest || got.Seq <= window.Newest {
+		t.Errorf("got %+v, want the removal of %s as the newest change", got, w.ID)
+	}
+	_, all, err := e.store.Changes(t.Context(), 0, 10)
+	if err != nil || len(all) != 3 || all[0].ID != first.ID || all[1].ID != last.ID || all[2].ID != w.ID {
+		t.Errorf("from the beginning: got %+v, %v; want first, last and the removal", all, err)
+	}
+}
+
+func TestStore_Prune_tombstones(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	for i := range 2 {
+		w := e.set(t, e.add(t, "acme", fmt.Sprint("w", i), workflow.Active), workflow.Deleting)
+		if err := e.store.Remove(t.Context(), deletion.Deletion{Tenant: "acme", ID: w.ID}); err != nil {
+			t.Fatal(err)
 		}
-		var rows, titled int
-		query := fmt.Sprintf(`SELECT count(*), count(*) FILTER (WHERE to_jsonb(x)::text LIKE '%%Secret%%') FROM %s x WHERE %s = $1`, table, column)
-		if err := e.pool.QueryRow(t.Context(), query, w.ID).Scan(&rows, &titled); err != nil || rows != want || titled != 0 {
-			t.Errorf("%s: got %d rows, %d with the title, %v; want %d and 0", table, rows, titled, err, want)
+		if i == 0 {
+			if _, err := e.pool.Exec(t.Context(), `UPDATE tombstones SET at = now() - interval '31 days'`); err != nil {
+				t.Fatal(err)
+			}
 		}
+	}
+	keep := postgres.Retention{Changes: 7 * 24 * time.Hour, Requests: 7 * 24 * time.Hour, Tombstones: 30 * 24 * time.Hour}
+	if err := e.store.Prune(t.Context(), keep); err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if err := e.pool.QueryRow(t.Context(), `SELECT count(*) FROM tombstones`).Scan(&n); err != nil || n != 1 {
+		t.Errorf("got %d tombstones, %v; want the young one", n, err)
 	}
 }

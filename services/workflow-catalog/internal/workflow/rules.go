@@ -29,6 +29,8 @@ type Outline struct {
 // Step is a step's place in the tree.
 type Step struct {
 	ID string
+	// Calls is the workflow that the step starts, if any.
+	Calls ID
 	// Blocks are the lists of steps inside.
 	Blocks []Block
 }

@@ -79,6 +79,8 @@ type Config struct {
 	Document json.RawMessage
 	// Hash is of Document.
 	Hash []byte
+	// Calls are the steps that start other workflows. They are known of what is about to be saved, not of what is read.
+	Calls []StepCall `json:"-"`
 }
 
 // NewConfig returns the configuration that document describes. The document is brought into a canonical form (sorted keys, no space),
