@@ -11,6 +11,7 @@ require (
 	golang.org/x/sync v0.24.0
 	google.golang.org/grpc v1.85.0
 	google.golang.org/protobuf v1.36.12
+	pgregory.net/rapid v1.3.0
 	workflow.uniconnect/pkg v0.0.0
 	workflow.uniconnect/proto v0.0.0
 )
