@@ -139,6 +139,9 @@ func (x *explainer) find(id int64) ast.Expr {
 	return found
 }
 
+// String says what a value of the type is to somebody who does not program.
+func (t Type) String() string { return words(t.cel()) }
+
 // words says what a type is to somebody who does not program.
 func words(t *types.Type) string {
 	if t == nil {

@@ -79,7 +79,7 @@ func (r *Registry) Types() []Type {
 func (r *Registry) Check(actionType string, params map[string]any) []fault.Violation {
 	t, ok := r.types[actionType]
 	if !ok {
-		return []fault.Violation{r.unknown()}
+		return []fault.Violation{r.unknown(actionType)}
 	}
 	return append(t.schema.check(params, saved), t.handler.Check(params)...)
 }
@@ -95,7 +95,7 @@ func (r *Registry) Do(ctx context.Context, c Call) run.Outcome {
 func (r *Registry) do(ctx context.Context, c Call) run.Outcome {
 	t, ok := r.types[c.Type]
 	if !ok {
-		return Failed(ReasonUnknownType, r.unknown().Description)
+		return Failed(ReasonUnknownType, r.unknown(c.Type).Description)
 	}
 	if violations := t.schema.check(c.Params, filled); len(violations) > 0 {
 		return Refused(violations)
@@ -103,12 +103,12 @@ func (r *Registry) do(ctx context.Context, c Call) run.Outcome {
 	return t.handler.Do(ctx, c)
 }
 
-func (r *Registry) unknown() fault.Violation {
-	return fault.Violation{
-		Field:       "type",
-		Description: "is not a known action type; known are " + strings.Join(r.names, ", "),
-		Reason:      ReasonUnknownType,
+func (r *Registry) unknown(actionType string) fault.Violation {
+	text := "is not a known action type; "
+	if near := r.near(actionType); near != "" {
+		text += "did you mean " + near + "? "
 	}
+	return fault.Violation{Field: "type", Description: text + "known are " + strings.Join(r.names, ", "), Reason: ReasonUnknownType}
 }
 
 // Succeeded is the outcome of an attempt that did what it should.

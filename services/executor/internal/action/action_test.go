@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"workflow.uniconnect/pkg/expr"
 	"workflow.uniconnect/pkg/fault"
 	"workflow.uniconnect/services/executor/internal/action"
 	"workflow.uniconnect/services/executor/internal/run"
@@ -28,8 +29,13 @@ func (e echo) Do(_ context.Context, c action.Call) run.Outcome {
 
 func registry(t testing.TB, h action.Handler) *action.Registry {
 	t.Helper()
+	return registryOf(t, h, action.HTTPRequest, action.CRMGetRecord, action.CRMUpdateRecord)
+}
+
+func registryOf(t testing.TB, h action.Handler, names ...string) *action.Registry {
+	t.Helper()
 	var types []action.Type
-	for _, name := range []string{action.HTTPRequest, action.CRMGetRecord, action.CRMUpdateRecord} {
+	for _, name := range names {
 		ty, err := action.Define(name, h)
 		if err != nil {
 			t.Fatal(err)
@@ -51,6 +57,10 @@ func TestRegistry_Check(t *testing.T) {
 	}{
 		"ok": {http, map[string]any{"method": "POST", "url": "https://a.example", "body": map[string]any{"a": 1.0}}, nil},
 		"unknown_type": {"http.requets", nil, []fault.Violation{{
+			Field: "type", Reason: "UNKNOWN_ACTION_TYPE",
+			Description: "is not a known action type; did you mean http.request? known are crm.get_record, crm.update_record, http.request",
+		}}},
+		"unknown_and_unlike": {"fax.send", nil, []fault.Violation{{
 			Field: "type", Reason: "UNKNOWN_ACTION_TYPE",
 			Description: "is not a known action type; known are crm.get_record, crm.update_record, http.request",
 		}}},
@@ -93,6 +103,56 @@ func TestRegistry_Check(t *testing.T) {
 	})
 }
 
+func TestRegistry_CheckTypes(t *testing.T) {
+	const http, get, update = action.HTTPRequest, action.CRMGetRecord, action.CRMUpdateRecord
+	cases := map[string]struct {
+		actionType string
+		params     map[string]any
+		types      map[string]expr.Type
+		want       map[string]string
+	}{
+		"number_for_text": {
+			http, map[string]any{"url": "${event.data.n}"}, map[string]expr.Type{".url": expr.Int},
+			map[string]string{"params.url": "the expression yields a whole number, expected text"},
+		},
+		"text_for_an_object": {
+			http, map[string]any{"url": "u", "headers": "${event.id}"}, map[string]expr.Type{".headers": expr.String},
+			map[string]string{"params.headers": "the expression yields text, expected an object"},
+		},
+		"inside_lists_and_objects": {
+			http,
+			map[string]any{"url": "u", "query": map[string]any{"q": []any{"${a}", "${b}"}}, "headers": map[string]any{"X": "${a}", "Y": "${b}"}},
+			map[string]expr.Type{".query.q[0]": expr.Int, ".query.q[1]": expr.Map, ".headers.X": expr.Bool, ".headers.Y": expr.List},
+			map[string]string{
+				"params.query.q[1]": "the expression yields an object, expected true or false or a number or text",
+				"params.headers.Y":  "the expression yields a list, expected true or false or a number or text",
+			},
+		},
+		"text_for_a_number":        {update, map[string]any{"expected_version": "v${a}"}, map[string]expr.Type{".expected_version": expr.String}, map[string]string{"params.expected_version": "the expression yields text, expected a whole number"}},
+		"number_for_text_or_whole": {get, map[string]any{"id": "${a}"}, map[string]expr.Type{".id": expr.Int}, nil},
+		"fraction_for_whole":       {get, map[string]any{"id": "${a}"}, map[string]expr.Type{".id": expr.Double}, map[string]string{"params.id": "the expression yields a number with a fraction, expected a whole number or text"}},
+		"rules_of_the_value":       {get, map[string]any{"module": "${a}", "id": "${a}"}, map[string]expr.Type{".module": expr.String, ".id": expr.String}, nil},
+		"not_known":                {http, map[string]any{"url": "${a}"}, nil, nil},
+		"unknown_action":           {"fax.send", map[string]any{"url": "${a}"}, map[string]expr.Type{".url": expr.Int}, nil},
+		"unknown_parameter":        {http, map[string]any{"url": "u", "x": "${a}"}, map[string]expr.Type{".x": expr.Int}, nil},
+	}
+	r := registry(t, echo{})
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			var got map[string]string
+			for _, v := range r.CheckTypes(c.actionType, c.params, c.types) {
+				if got == nil {
+					got = map[string]string{}
+				}
+				got[v.Field] = v.Description
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("violations (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestRegistry_Do(t *testing.T) {
 	r := registry(t, echo{})
 	t.Run("ok", func(t *testing.T) {
@@ -121,9 +181,18 @@ func TestRegistry_Do(t *testing.T) {
 }
 
 func TestRegistry_Types_have_help_everywhere(t *testing.T) {
-	for _, ty := range registry(t, echo{}).Types() {
-		if ty.Title == "" || ty.Description == "" {
-			t.Errorf("%s: title %q, description %q", ty.Name, ty.Title, ty.Description)
+	r := registryOf(t, echo{}, action.HTTPRequest, action.CRMGetRecord, action.CRMSearch, action.CRMCreateRecord, action.CRMUpdateRecord,
+		action.CRMAssign, action.CRMAddNote, action.CRMAddTask)
+	for _, ty := range r.Types() {
+		if ty.Title == "" || ty.Description == "" || ty.Help == "" || ty.Idempotency == "" {
+			t.Errorf("%s: title %q, description %q, help %q, idempotency %q", ty.Name, ty.Title, ty.Description, ty.Help, ty.Idempotency)
+		}
+		var example map[string]any
+		if err := json.Unmarshal(ty.Example, &example); err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range r.Check(ty.Name, example) {
+			t.Errorf("%s: the example breaks a rule: %s: %s", ty.Name, v.Field, v.Description)
 		}
 		for which, raw := range map[string]json.RawMessage{"params": ty.Params, "output": ty.Output} {
 			var s struct {

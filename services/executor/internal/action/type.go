@@ -4,6 +4,8 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
+
+	"workflow.uniconnect/pkg/expr"
 )
 
 // The action types of this release.
@@ -24,40 +26,67 @@ var schemas embed.FS
 // Type is an action type as the catalogue shows it, together with what does its work.
 type Type struct {
 	Name, Title, Description string
+	// Help says what it does, a scenario, the steps and the outcome.
+	Help string
+	// Idempotency says whether repeating the call has one effect, and by what means.
+	Idempotency string
 	// Params and Output are JSON Schemas, draft 2020-12, with a title and help for every field.
 	Params, Output json.RawMessage
+	// Example are parameters that work as they stand, as far as an example can.
+	Example json.RawMessage
 
 	schema  *schema
+	output  *expr.Schema
 	handler Handler
 }
 
-// Define returns the built-in action type of that name, done by h.
+// Define returns the built-in action type of that name, done by h. It is described by three files in schemas: the parameters and the
+// output as JSON Schemas, and what else there is to say about it.
 func Define(name string, h Handler) (Type, error) {
-	params, err := schemas.ReadFile("schemas/" + name + ".params.json")
-	if err != nil {
-		return Type{}, fmt.Errorf("no schema of %s: %w", name, err)
+	t := Type{Name: name, handler: h}
+	var about json.RawMessage
+	for _, f := range []struct {
+		kind string
+		into *json.RawMessage
+	}{{"params", &t.Params}, {"output", &t.Output}, {"about", &about}} {
+		raw, err := schemas.ReadFile("schemas/" + name + "." + f.kind + ".json")
+		if err != nil {
+			return Type{}, fmt.Errorf("no description of %s: %w", name, err)
+		}
+		*f.into = raw
 	}
-	output, err := schemas.ReadFile("schemas/" + name + ".output.json")
-	if err != nil {
-		return Type{}, fmt.Errorf("no schema of %s: %w", name, err)
+	if err := t.describe(about); err != nil {
+		return Type{}, fmt.Errorf("description of %s: %w", name, err)
 	}
-	return newType(name, params, output, h)
+	return t, nil
 }
 
-func newType(name string, params, output json.RawMessage, h Handler) (Type, error) {
-	var about struct{ Title, Description string }
-	if err := json.Unmarshal(params, &about); err != nil {
-		return Type{}, fmt.Errorf("schema of %s: %w", name, err)
+// describe reads the type's files.
+func (t *Type) describe(about json.RawMessage) error {
+	var said struct {
+		Help, Idempotency string
+		Example           json.RawMessage `json:"example_params"`
 	}
-	s, err := compile(params)
-	if err != nil {
-		return Type{}, fmt.Errorf("schema of the parameters of %s: %w", name, err)
+	if err := json.Unmarshal(about, &said); err != nil {
+		return err
 	}
-	if _, err := compile(output); err != nil {
-		return Type{}, fmt.Errorf("schema of the output of %s: %w", name, err)
+	t.Help, t.Idempotency, t.Example = said.Help, said.Idempotency, said.Example
+	var head struct{ Title, Description string }
+	if err := json.Unmarshal(t.Params, &head); err != nil {
+		return fmt.Errorf("parameters: %w", err)
 	}
-	return Type{
-		Name: name, Title: about.Title, Description: about.Description,
-		Params: params, Output: output, schema: s, handler: h,
-	}, nil
+	t.Title, t.Description = head.Title, head.Description
+	var err error
+	if t.schema, err = compile(t.Params); err != nil {
+		return fmt.Errorf("parameters: %w", err)
+	}
+	if _, err := compile(t.Output); err != nil {
+		return fmt.Errorf("output: %w", err)
+	}
+	var output map[string]any
+	if err := json.Unmarshal(t.Output, &output); err != nil {
+		return fmt.Errorf("output: %w", err)
+	}
+	t.output, err = expr.SchemaFromJSON(output)
+	return err
 }
