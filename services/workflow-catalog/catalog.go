@@ -108,7 +108,9 @@ func (s *Service) build(ctx context.Context) error {
 	if err := s.observe(); err != nil {
 		return err
 	}
-	return s.listen(ctx, grpcapi.NewCatalog(grpcapi.CatalogDeps{Catalog: catalog, Owners: []grpcapi.Owner{triggers, steps}}))
+	return s.listen(ctx, grpcapi.NewCatalog(grpcapi.CatalogDeps{
+		Catalog: catalog, Owners: []grpcapi.Owner{triggers, steps}, Calls: s.store, Previewer: deletion.NewPreviewer(s.store, steps),
+	}))
 }
 
 func (s *Service) openPool(ctx context.Context) (*pgxpool.Pool, error) {

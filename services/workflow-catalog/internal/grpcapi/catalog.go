@@ -10,16 +10,17 @@ import (
 	"workflow.uniconnect/pkg/faultpoint"
 	"workflow.uniconnect/pkg/grpcserver"
 	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
+	"workflow.uniconnect/services/workflow-catalog/internal/deletion"
 	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
 )
-
-const defaultPageSize = 50
 
 // Catalog serves WorkflowCatalogService.
 type Catalog struct {
 	workflowv1.UnimplementedWorkflowCatalogServiceServer
-	catalog *workflow.Catalog
-	checker checker
+	catalog   *workflow.Catalog
+	checker   checker
+	previewer *deletion.Previewer
+	documents *documents
 }
 
 // CatalogDeps is what WorkflowCatalogService is made of. All are required.
@@ -27,11 +28,18 @@ type CatalogDeps struct {
 	Catalog *workflow.Catalog
 	// Owners are asked about every workflow that is saved.
 	Owners []Owner
+	// Calls knows who calls whom.
+	Calls CallChecker
+	// Previewer tells what a deletion would take away.
+	Previewer *deletion.Previewer
 }
 
 // NewCatalog returns the service.
 func NewCatalog(deps CatalogDeps) *Catalog {
-	return &Catalog{catalog: deps.Catalog, checker: checker{owners: deps.Owners}}
+	return &Catalog{
+		catalog: deps.Catalog, checker: checker{owners: deps.Owners, calls: deps.Calls}, previewer: deps.Previewer,
+		documents: newDocuments(),
+	}
 }
 
 // HandlerValidated names the methods that check their requests themselves.
@@ -47,6 +55,9 @@ func (s *Catalog) CreateWorkflow(ctx context.Context, req *workflowv1.CreateWork
 	call, found, err := newCall(ctx, workflow.MethodCreate, req)
 	if err != nil {
 		return nil, err
+	}
+	if w := req.GetWorkflow(); w != nil {
+		w.Id = "" // ours to give; it must not pass for the workflow that has it
 	}
 	found = append(found, withoutPrefix(grpcserver.Validate(req), "workflow")...)
 	if len(found) > 0 {
@@ -71,38 +82,6 @@ func (s *Catalog) GetWorkflow(ctx context.Context, req *workflowv1.GetWorkflowRe
 	}
 	msg, err := answer(s.catalog.Get(ctx, workflow.Tenant(caller.Tenant), workflow.ID(req.GetId())))
 	return &workflowv1.GetWorkflowResponse{Workflow: msg}, err
-}
-
-// ListWorkflows returns a page of the tenant's workflows, newest first.
-func (s *Catalog) ListWorkflows(ctx context.Context, req *workflowv1.ListWorkflowsRequest) (*workflowv1.ListWorkflowsResponse, error) {
-	caller, err := callerOf(ctx)
-	if err != nil {
-		return nil, err
-	}
-	tenant := workflow.Tenant(caller.Tenant)
-	query := workflow.ListQuery{Limit: int(req.GetPageSize())}
-	if query.Limit == 0 {
-		query.Limit = defaultPageSize
-	}
-	if token := req.GetPageToken(); token != "" {
-		if query.Before, err = parsePageToken(tenant, token); err != nil {
-			return nil, err
-		}
-	}
-	page, err := s.catalog.List(ctx, tenant, query)
-	if err != nil {
-		return nil, err
-	}
-	resp := &workflowv1.ListWorkflowsResponse{Workflows: make([]*workflowv1.Workflow, len(page.Workflows))}
-	for i, w := range page.Workflows {
-		if resp.Workflows[i], err = workflowMessage(w); err != nil {
-			return nil, err
-		}
-	}
-	if page.More {
-		resp.NextPageToken, err = pageToken(tenant, page.Workflows[len(page.Workflows)-1].ID)
-	}
-	return resp, err
 }
 
 // UpdateWorkflow saves a new revision from the masked fields.

@@ -23,7 +23,15 @@ type Owner interface {
 
 // checker finds everything that is wrong with a workflow at once: by the contract's rules, by the domain's, and by those of the owners
 // of trigger and steps.
-type checker struct{ owners []Owner }
+type checker struct {
+	owners []Owner
+	calls  CallChecker
+}
+
+// CallChecker finds calls of workflows that do not exist or that lead back to the caller, which has no id while it is being created.
+type CallChecker interface {
+	CheckCalls(ctx context.Context, tenant workflow.Tenant, caller workflow.ID, config workflow.Config) ([]fault.Violation, error)
+}
 
 // config returns the configuration that w describes, or every problem with it. found are problems that are known already.
 func (c *checker) config(ctx context.Context, tenant workflow.Tenant, w *workflowv1.Workflow, found []fault.Violation) (workflow.Config, error) {
@@ -51,6 +59,10 @@ func (c *checker) config(ctx context.Context, tenant workflow.Tenant, w *workflo
 	if !beyondLimits(domain) {
 		said, err := c.ask(ctx, tenant, w)
 		if err != nil && len(found) == 0 {
+			return workflow.Config{}, err
+		}
+		found = append(found, said...)
+		if said, err = c.calls.CheckCalls(ctx, tenant, workflow.ID(w.GetId()), config); err != nil {
 			return workflow.Config{}, err
 		}
 		found = append(found, said...)
