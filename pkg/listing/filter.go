@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"go.einride.tech/aip/filtering"
 	expr "google.golang.org/genproto/googleapis/api/expr/v1alpha1"
@@ -74,7 +75,7 @@ func (s *Schema) Filter(text string) ([]Term, error) {
 	parser.Init(text)
 	parsed, err := parser.Parse()
 	if err != nil {
-		return nil, s.refuse(syntax(err))
+		return nil, s.Refuse(syntax(err))
 	}
 	return s.terms(parsed.GetExpr(), nil)
 }
@@ -83,7 +84,7 @@ func (s *Schema) Filter(text string) ([]Term, error) {
 func (s *Schema) terms(e *expr.Expr, found []Term) ([]Term, error) {
 	call := e.GetCallExpr()
 	if call == nil {
-		return nil, s.refuse("a comparison is missing beside " + quote(textOf(e)))
+		return nil, s.Refuse("a comparison is missing beside " + quote(textOf(e)))
 	}
 	switch call.GetFunction() {
 	case filtering.FunctionAnd:
@@ -95,15 +96,15 @@ func (s *Schema) terms(e *expr.Expr, found []Term) ([]Term, error) {
 		}
 		return found, nil
 	case filtering.FunctionFuzzyAnd:
-		return nil, s.refuse("write AND between comparisons, and quotes around values with spaces")
+		return nil, s.Refuse("write AND between comparisons, and quotes around values with spaces")
 	case filtering.FunctionOr, filtering.FunctionNot:
-		return nil, s.refuse(call.GetFunction() + " is not supported: comparisons are joined by AND")
+		return nil, s.Refuse(call.GetFunction() + " is not supported: comparisons are joined by AND")
 	}
 	if len(call.GetArgs()) != 2 {
-		return nil, s.refuse("functions are not supported")
+		return nil, s.Refuse("functions are not supported")
 	}
 	if len(found) == maxTerms {
-		return nil, s.refuse(fmt.Sprintf("more than %d comparisons", maxTerms))
+		return nil, s.Refuse(fmt.Sprintf("more than %d comparisons", maxTerms))
 	}
 	term, err := s.term(call)
 	if err != nil {
@@ -117,30 +118,33 @@ func (s *Schema) term(call *expr.Expr_Call) (Term, error) {
 	term := Term{Field: snake(left.GetIdentExpr().GetName()), Operator: Operator(call.GetFunction())}
 	i := slices.IndexFunc(s.Fields, func(f Field) bool { return f.Name == term.Field && f.Name != "" })
 	if i < 0 {
-		return Term{}, s.refuse("unknown field " + quote(textOf(left)))
+		return Term{}, s.Refuse("unknown field " + quote(textOf(left)))
 	}
 	field := s.Fields[i]
 	if !slices.Contains(field.Operators, term.Operator) {
-		return Term{}, s.refuse(field.Name + " does not compare with " + string(term.Operator))
+		return Term{}, s.Refuse(field.Name + " does not compare with " + string(term.Operator))
 	}
 	var ok bool
 	if term.Value, ok = valueOf(right); !ok {
-		return Term{}, s.refuse("the value of " + field.Name + " must be text in quotes")
+		return Term{}, s.Refuse("the value of " + field.Name + " must be text in quotes")
+	}
+	if strings.ContainsFunc(term.Value, unicode.IsControl) {
+		return Term{}, s.Refuse("the value of " + field.Name + " has control characters")
 	}
 	if len(field.Values) > 0 && !slices.Contains(field.Values, term.Value) {
-		return Term{}, s.refuse(field.Name + " is one of " + strings.Join(field.Values, ", ") + ", not " + quote(term.Value))
+		return Term{}, s.Refuse(field.Name + " is one of " + strings.Join(field.Values, ", ") + ", not " + quote(term.Value))
 	}
 	if field.Type == Time {
 		var err error
 		if term.Time, err = time.Parse(time.RFC3339Nano, term.Value); err != nil {
-			return Term{}, s.refuse(field.Name + ` takes a time like "2026-11-01T00:00:00Z", not ` + quote(term.Value))
+			return Term{}, s.Refuse(field.Name + ` takes a time like "2026-11-01T00:00:00Z", not ` + quote(term.Value))
 		}
 	}
 	return term, nil
 }
 
-// refuse returns the fault about a filter, with all that the list understands.
-func (s *Schema) refuse(text string) error {
+// Refuse returns the fault about a filter, with all that the list understands.
+func (s *Schema) Refuse(text string) error {
 	fields := make([]string, len(s.Fields))
 	for i, f := range s.Fields {
 		operators := make([]string, len(f.Operators))

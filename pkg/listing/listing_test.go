@@ -77,6 +77,7 @@ func TestSchema_Filter_refuses(t *testing.T) {
 		"function_value": {`state = f("x")`, "quotes"},
 		"no_value":       {`state =`, "column"},
 		"open_quote":     {`title : "x`, "column"},
+		"control":        {`title : "a\x00b"`, "control characters"},
 		"time":           {`create_time < "yesterday"`, "2026-11-01T00:00:00Z"},
 		"too_many":       {strings.Repeat(`title : "x" AND `, 40) + `title : "x"`, "32"},
 		"nested":         {strings.Repeat(`(`, 500), "column"},

@@ -25,13 +25,24 @@ func workflowMessage(w workflow.Workflow) (*workflowv1.Workflow, error) {
 	if err != nil {
 		return nil, err
 	}
+	describe(out, w)
+	return out, nil
+}
+
+// describe adds to a configuration what there is to know of its workflow beside it.
+func describe(out *workflowv1.Workflow, w workflow.Workflow) {
 	out.Id = string(w.ID)
 	out.State = workflowv1.Workflow_State(w.State)
 	out.Revision = w.Revision
 	out.Etag = w.ETag()
 	out.CreateTime, out.CreateUser = timestamp(w.CreateTime), w.CreateUser
 	out.UpdateTime, out.UpdateUser = timestamp(w.UpdateTime), w.UpdateUser
-	return out, nil
+	if w.LastBackup != nil {
+		out.LastBackup = backupMessage(*w.LastBackup)
+	}
+	if w.Draft != nil {
+		out.Draft = draftInfo(w, *w.Draft)
+	}
 }
 
 // configMessage returns a configuration as a workflow that has nothing else. Of a workflow that is gone there is none.

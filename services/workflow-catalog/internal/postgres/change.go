@@ -24,7 +24,8 @@ WITH stamped AS (
     UPDATE workflows SET
         update_time = clock.at,
         create_time = CASE WHEN version = 1 THEN clock.at ELSE create_time END,
-        active_since = CASE WHEN state = 2 THEN coalesce(active_since, clock.at) END
+        active_since = CASE WHEN state = 2 THEN coalesce(active_since, clock.at) END,
+        trigger_type = $3, event_type = $4, title_key = $5, terms = array_to_tsvector($6::text[]), listed_version = version
     FROM (SELECT clock_timestamp() AS at) clock
     WHERE tenant = $1 AND id = $2
     RETURNING tenant, id, revision, state, version, active_since, create_time, update_time, update_user
@@ -43,13 +44,18 @@ const outcomeOK = "OK"
 // finishChange is the end of every change's transaction: it takes the feed's lock, gives w its times and what is kept beside it, and writes
 // the feed, the audit and the answer.
 func finishChange(ctx context.Context, tx pgx.Tx, call workflow.Call, before, w *workflow.Workflow) error {
+	l, err := listedOf(w)
+	if err != nil {
+		return err
+	}
 	if _, err := tx.Exec(ctx, lockFeed, feedLock); err != nil {
 		return fmt.Errorf("lock the feed: %w", err)
 	}
 	var activeSince *time.Time
 	var notes annotations
 	targets := append([]any{&w.CreateTime, &w.UpdateTime, &activeSince}, notes.targets()...)
-	if err := tx.QueryRow(ctx, stampChange, w.Tenant, w.ID).Scan(targets...); err != nil {
+	row := tx.QueryRow(ctx, stampChange, w.Tenant, w.ID, l.trigger, l.eventType, l.titleKey, l.terms)
+	if err := row.Scan(targets...); err != nil {
 		return fmt.Errorf("write the feed: %w", err)
 	}
 	w.ActiveSince = deref(activeSince)

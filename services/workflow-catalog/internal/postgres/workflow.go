@@ -45,55 +45,6 @@ func (s *Store) Get(ctx context.Context, tenant workflow.Tenant, id workflow.ID)
 	return w, wrap("get workflow", err)
 }
 
-// listBytes limits a page beside its number of rows, so that no answer outgrows a message.
-const listBytes = 2 << 20
-
-const selectPage = `
-SELECT w.id, w.state, w.revision, w.version, w.active_since, w.create_time, w.create_user, w.update_time, w.update_user,
-       w.title, w.description, r.config, r.hash, ` + annotationColumns + `, w.found
-FROM (
-    SELECT w.tenant, w.id, w.state, w.revision, w.version, w.active_since, w.create_time, w.create_user, w.update_time, w.update_user,
-           w.title, w.description, count(*) OVER () AS found, s.size, sum(s.size) OVER (ORDER BY w.id DESC) AS total
-    FROM (
-        SELECT tenant, id, state, revision, version, active_since, create_time, create_user, update_time, update_user, title, description
-        FROM workflows
-        WHERE tenant = $1 AND ($2::uuid IS NULL OR id < $2)
-        ORDER BY id DESC LIMIT $3
-    ) w
-    CROSS JOIN LATERAL (
-        SELECT size FROM revisions WHERE tenant = $1 AND workflow_id = w.id AND revision = w.revision OFFSET 0
-    ) s
-) w
-CROSS JOIN LATERAL (
-    SELECT config, hash FROM revisions WHERE tenant = $1 AND workflow_id = w.id AND revision = w.revision OFFSET 0
-) r` + annotationJoins + `
-WHERE w.total - w.size < $4
-ORDER BY w.id DESC`
-
-// List returns a page in descending order of ids.
-func (s *Store) List(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery) (workflow.Page, error) {
-	var before *workflow.ID
-	if query.Before != "" {
-		before = &query.Before
-	}
-	rows, err := s.pool.Query(ctx, selectPage, tenant, before, query.Limit+1, listBytes)
-	if err != nil {
-		return workflow.Page{}, wrap("list workflows", err)
-	}
-	var found int
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (workflow.Workflow, error) {
-		return readWorkflow(row, tenant, &found)
-	})
-	if err != nil {
-		return workflow.Page{}, wrap("list workflows", err)
-	}
-	page := workflow.Page{Workflows: all, More: found > len(all)}
-	if len(all) > query.Limit {
-		page.Workflows, page.More = all[:query.Limit], true
-	}
-	return page, nil
-}
-
 const insertWorkflow = `
 INSERT INTO workflows (tenant, id, title, description, state, revision, version, create_time, create_user, update_time, update_user)
 VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp(), $8, clock_timestamp(), $8)`

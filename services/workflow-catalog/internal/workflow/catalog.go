@@ -11,8 +11,6 @@ import (
 type Store interface {
 	// Get returns the workflow at its current revision, or ErrNotFound.
 	Get(ctx context.Context, tenant Tenant, id ID) (Workflow, error)
-	// List returns a page in descending order of ids.
-	List(ctx context.Context, tenant Tenant, query ListQuery) (Page, error)
 	// Taken returns those of the titles that workflows of the tenant have.
 	Taken(ctx context.Context, tenant Tenant, titles []string) ([]string, error)
 	// Replay returns what was answered to the call's request id, and whether there is one.
@@ -25,6 +23,7 @@ type Store interface {
 	Remember(ctx context.Context, call Call, w Workflow, answer any) error
 	History
 	Drafts
+	Lists
 }
 
 // Change is what a workflow becomes.
@@ -48,19 +47,6 @@ func (c *Change) settled() bool {
 	return c.State == c.Before.State && (c.Config == nil || bytes.Equal(c.Config.Hash, c.Before.Config.Hash))
 }
 
-// ListQuery asks for a page.
-type ListQuery struct {
-	// Before is the id after which the page begins in descending order; empty for the first page.
-	Before ID
-	Limit  int
-}
-
-// Page is part of a list. It may be shorter than asked for although there is more, since it is also limited in bytes.
-type Page struct {
-	Workflows []Workflow
-	More      bool
-}
-
 // Deps is what a Catalog works with. All are required.
 type Deps struct {
 	Store Store
@@ -78,11 +64,6 @@ func NewCatalog(deps Deps) *Catalog { return &Catalog{deps: deps} }
 // Get returns a workflow.
 func (c *Catalog) Get(ctx context.Context, tenant Tenant, id ID) (Workflow, error) {
 	return c.deps.Store.Get(ctx, tenant, id)
-}
-
-// List returns a page of the tenant's workflows, newest first.
-func (c *Catalog) List(ctx context.Context, tenant Tenant, query ListQuery) (Page, error) {
-	return c.deps.Store.List(ctx, tenant, query)
 }
 
 // Build makes and checks a configuration from one that is stored. It may be called again when another change was quicker.

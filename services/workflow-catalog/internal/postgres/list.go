@@ -1,0 +1,363 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
+)
+
+// How a page is found must not depend on what the planner believes about a table, since it may have looked at it when there were ten rows,
+// or none. So each statement here leaves it one way only, and which statement is run is decided by what the one before has found:
+//
+//  1. Walk along the order's index, checking each row, for a bounded number of rows. That fills a page whenever many rows match.
+//  2. Otherwise take everything that matches from the inverted index, a bounded number of rows, and sort it. That is the whole answer
+//     whenever few rows match.
+//  3. Otherwise many rows match, but none of them near: walk on without a bound. The way is long only where matches crowd elsewhere.
+const (
+	walkRows   = 1000
+	searchRows = 2000
+	// listBytes limits a page beside its number of rows, so that no answer outgrows a message.
+	listBytes = 2 << 20
+	// basicBytes does the same where most of what is stored is left out.
+	basicBytes = 16 << 20
+)
+
+// walkPage and searchPage are templates; see listSQL. A condition whose parameter is NULL is gone before the statement is planned, because
+// statements are planned with their values.
+const (
+	walkPage = `
+SELECT w.id, w.key FROM (
+    SELECT id, {key} AS key, state, trigger_type, event_type, terms FROM workflows
+    WHERE tenant = $1 AND ($2::{type} IS NULL OR ({key}, id) {before} ($2, $3::uuid))
+    ORDER BY {key} {direction}, id {direction} LIMIT $4
+) w
+WHERE ($6::smallint[] IS NULL OR w.state = ANY($6)) AND ($7::smallint[] IS NULL OR w.trigger_type = ANY($7))
+  AND ($8::text[] IS NULL OR w.event_type = ANY($8)) AND ($9::text[] IS NULL OR w.event_type <> ALL($9))
+  AND ($10::text IS NULL OR w.terms @@ $10::text::tsquery)
+LIMIT $5`
+	// The tenant is in every term of the query. Naming it in the inner statement as well would offer other indexes.
+	searchPage = `
+WITH found AS MATERIALIZED (
+    SELECT tenant, id, {key} AS key FROM workflows WHERE terms @@ $6::text::tsquery LIMIT $4
+), page AS (
+    SELECT id, key FROM found
+    WHERE tenant = $1 AND ($2::{type} IS NULL OR (key, id) {before} ($2, $3::uuid)) AND (SELECT count(*) FROM found) < $4
+    ORDER BY key {direction}, id {direction} LIMIT $5
+)
+SELECT (SELECT count(*) FROM found), ARRAY(SELECT id FROM page), ARRAY(SELECT key FROM page)`
+)
+
+// listSQL fills a template in.
+func listSQL(template string, order workflow.OrderBy, desc bool) string {
+	key, kind := "create_time", "timestamptz"
+	switch order {
+	case workflow.ByUpdateTime:
+		key = "update_time"
+	case workflow.ByTitle:
+		key, kind = "title_key", "text"
+	case workflow.ByCreateTime:
+	}
+	before, direction := ">", "ASC"
+	if desc {
+		before, direction = "<", "DESC"
+	}
+	return strings.NewReplacer("{key}", key, "{type}", kind, "{before}", before, "{direction}", direction).Replace(template)
+}
+
+// planAsWritten takes from the planner, until the end of the transaction, what would let it leave the way that a statement prepares. A sort
+// that cannot be avoided counts as so dear then that compiling the statement would seem to pay.
+const planAsWritten = `
+SELECT set_config('enable_sort', 'off', true), set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)`
+
+// asWritten runs a query under planAsWritten, in one exchange with the server. Statements of a batch are one transaction.
+func (s *Store) asWritten(ctx context.Context, sql string, args []any, read func(pgx.Rows) error) error {
+	batch := &pgx.Batch{}
+	batch.Queue(planAsWritten)
+	batch.Queue(sql, args...).Query(read)
+	return s.pool.SendBatch(ctx, batch).Close()
+}
+
+// List returns a page without documents.
+func (s *Store) List(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery) (workflow.Page, error) {
+	found, err := s.find(ctx, tenant, query)
+	if err != nil {
+		return workflow.Page{}, wrap("list workflows", err)
+	}
+	page, err := s.page(ctx, tenant, query, found)
+	return page, wrap("list workflows", err)
+}
+
+// find returns where the rows of a page are, and of one more if there is one.
+func (s *Store) find(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery) ([]workflow.Position, error) {
+	limit := query.Limit + 1
+	if query.Filter.Everything() {
+		return s.walk(ctx, tenant, query, &limit)
+	}
+	rows := max(walkRows, limit)
+	found, err := s.walk(ctx, tenant, query, &rows)
+	if err != nil || len(found) == limit {
+		return found, err
+	}
+	found, complete, err := s.search(ctx, tenant, query)
+	if err != nil || complete {
+		return found, err
+	}
+	return s.walk(ctx, tenant, query, nil)
+}
+
+// walk looks at a number of rows in the list's order, or at all of them.
+func (s *Store) walk(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery, rows *int) ([]workflow.Position, error) {
+	key, id := after(query)
+	f := query.Filter
+	var words *string
+	if len(f.Words) > 0 {
+		q := strings.Join(wordTerms(tenant, f.Words), " & ")
+		words = &q
+	}
+	args := []any{tenant, key, id, rows, query.Limit + 1, f.States, f.TriggerTypes, f.EventTypes, f.NotEventTypes, words}
+	var found []workflow.Position
+	err := s.asWritten(ctx, listSQL(walkPage, query.Order, query.Desc), args, func(r pgx.Rows) error {
+		var err error
+		found, err = pgx.CollectRows(r, func(row pgx.CollectableRow) (workflow.Position, error) {
+			var at workflow.Position
+			if query.Order == workflow.ByTitle {
+				return at, row.Scan(&at.ID, &at.Title)
+			}
+			return at, row.Scan(&at.ID, &at.Time)
+		})
+		return err
+	})
+	return found, err
+}
+
+// search looks rows up by what they must match, and says whether it saw all that do.
+func (s *Store) search(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery) ([]workflow.Position, bool, error) {
+	key, id := after(query)
+	args := []any{tenant, key, id, searchRows, query.Limit + 1, termsQuery(tenant, query.Filter)}
+	var matches int
+	var ids []workflow.ID
+	var times []time.Time
+	var titles []string
+	var keys any = &times
+	if query.Order == workflow.ByTitle {
+		keys = &titles
+	}
+	err := s.asWritten(ctx, listSQL(searchPage, query.Order, query.Desc), args, func(r pgx.Rows) error {
+		_, err := pgx.ForEachRow(r, []any{&matches, &ids, keys}, func() error { return nil })
+		return err
+	})
+	if err != nil || matches >= searchRows {
+		return nil, false, err
+	}
+	found := make([]workflow.Position, len(ids))
+	for i, id := range ids {
+		found[i].ID = id
+		if query.Order == workflow.ByTitle {
+			found[i].Title = titles[i]
+		} else {
+			found[i].Time = times[i]
+		}
+	}
+	return found, true, nil
+}
+
+// after returns the position before a page as parameters.
+func after(query workflow.ListQuery) (key any, id *workflow.ID) {
+	switch {
+	case query.After == nil:
+		return nil, nil
+	case query.Order == workflow.ByTitle:
+		return query.After.Title, &query.After.ID
+	}
+	return query.After.Time, &query.After.ID
+}
+
+const selectListed = `
+SELECT w.id, w.state, w.revision, w.version, w.active_since, w.create_time, w.create_user, w.update_time, w.update_user,
+       w.title, w.description, NULL::jsonb, r.hash, ` + annotationColumns + `, k.n, r.size
+FROM unnest($2::uuid[]) WITH ORDINALITY k (id, n)
+CROSS JOIN LATERAL (
+    SELECT tenant, id, state, revision, version, active_since, create_time, create_user, update_time, update_user, title, description
+    FROM workflows WHERE tenant = $1 AND id = k.id OFFSET 0
+) w
+CROSS JOIN LATERAL (
+    SELECT hash, size FROM revisions WHERE tenant = $1 AND workflow_id = w.id AND revision = w.revision OFFSET 0
+) r` + annotationJoins
+
+// page reads the rows that were found, as many as fit into a page. One that is gone since is left out.
+func (s *Store) page(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery, found []workflow.Position) (workflow.Page, error) {
+	var page workflow.Page
+	shown := found[:min(len(found), query.Limit)]
+	if len(shown) == 0 {
+		return page, nil
+	}
+	rows := make([]workflow.Workflow, len(shown))
+	sizes := make([]int, len(shown))
+	ids := make([]workflow.ID, len(shown))
+	for i, at := range shown {
+		ids[i] = at.ID
+	}
+	err := s.asWritten(ctx, selectListed, []any{tenant, ids}, func(r pgx.Rows) error {
+		for r.Next() {
+			var n, size int
+			w, err := readWorkflow(r, tenant, &n, &size)
+			if err != nil {
+				return err
+			}
+			rows[n-1], sizes[n-1] = w, size
+		}
+		return r.Err()
+	})
+	if err != nil {
+		return page, err
+	}
+	room := listBytes
+	if query.Basic {
+		room = basicBytes
+	}
+	last := 0
+	for i, size := range sizes {
+		if room -= size; room < 0 && i > 0 {
+			break
+		}
+		last = i
+		if size > 0 {
+			page.Workflows = append(page.Workflows, rows[i])
+		}
+	}
+	if last+1 < len(found) {
+		page.Next = &found[last]
+	}
+	return page, nil
+}
+
+const selectDocuments = `
+SELECT k.n, CASE WHEN $4 THEN r.config - '{steps,settings}'::text[] ELSE r.config END
+FROM unnest($2::uuid[], $3::integer[]) WITH ORDINALITY k (id, revision, n)
+CROSS JOIN LATERAL (
+    SELECT config FROM revisions WHERE tenant = $1 AND workflow_id = k.id AND revision = k.revision OFFSET 0
+) r`
+
+// Documents gives workflows their documents.
+func (s *Store) Documents(ctx context.Context, tenant workflow.Tenant, workflows []*workflow.Workflow, basic bool) error {
+	if len(workflows) == 0 {
+		return nil
+	}
+	ids, revisions := make([]workflow.ID, len(workflows)), make([]int32, len(workflows))
+	for i, w := range workflows {
+		ids[i], revisions[i] = w.ID, w.Revision
+	}
+	rows, err := s.pool.Query(ctx, selectDocuments, tenant, ids, revisions, basic)
+	if err != nil {
+		return wrap("read documents", err)
+	}
+	var n int
+	var document json.RawMessage
+	_, err = pgx.ForEachRow(rows, []any{&n, &document}, func() error {
+		workflows[n-1].Config.Document, document = document, nil
+		return nil
+	})
+	return wrap("read documents", err)
+}
+
+// listed is what lists filter by and sort by of a workflow.
+type listed struct {
+	trigger   workflow.TriggerType
+	eventType string
+	titleKey  string
+	terms     []string
+}
+
+// listedOf finds it in a workflow's configuration.
+func listedOf(w *workflow.Workflow) (listed, error) {
+	var config struct {
+		Trigger struct {
+			Event *struct {
+				EventType string `json:"eventType"`
+			} `json:"event"`
+			Schedule json.RawMessage `json:"schedule"`
+			Manual   json.RawMessage `json:"manual"`
+		} `json:"trigger"`
+	}
+	if err := json.Unmarshal(w.Config.Document, &config); err != nil {
+		return listed{}, fmt.Errorf("decode configuration: %w", err)
+	}
+	l := listed{titleKey: workflow.SortKey(w.Config.Title)}
+	switch t := config.Trigger; {
+	case t.Event != nil:
+		l.trigger, l.eventType = workflow.EventTrigger, t.Event.EventType
+	case t.Schedule != nil:
+		l.trigger = workflow.ScheduleTrigger
+	case t.Manual != nil:
+		l.trigger = workflow.ManualTrigger
+	}
+	l.terms = []string{
+		term(w.Tenant, everyTerm, ""), term(w.Tenant, stateTerm, w.State),
+		term(w.Tenant, triggerTerm, l.trigger), term(w.Tenant, eventTerm, l.eventType),
+	}
+	for _, word := range workflow.Words(w.Config.Title) {
+		l.terms = append(l.terms, string(w.Tenant)+"/"+word)
+	}
+	return l, nil
+}
+
+// The kinds of terms beside words.
+const (
+	everyTerm   = "*"
+	stateTerm   = "s"
+	triggerTerm = "t"
+	eventTerm   = "e"
+)
+
+// term returns the term that says something of a workflow. Like those of words it has no character that means something in a query: tenants
+// and event types are names.
+func term(tenant workflow.Tenant, kind string, value any) string {
+	return fmt.Sprint(tenant, "=", kind, value)
+}
+
+func wordTerms(tenant workflow.Tenant, words []string) []string {
+	parts := make([]string, len(words))
+	for i, word := range words {
+		parts[i] = quoted(string(tenant)+"/"+word) + ":*"
+	}
+	return parts
+}
+
+// termsQuery returns a filter as a query for terms.
+func termsQuery(tenant workflow.Tenant, f workflow.Filter) string {
+	parts := wordTerms(tenant, f.Words)
+	parts = appendAny(parts, tenant, stateTerm, f.States)
+	parts = appendAny(parts, tenant, triggerTerm, f.TriggerTypes)
+	parts = appendAny(parts, tenant, eventTerm, f.EventTypes)
+	if len(parts) == 0 {
+		// What must not be there is looked for among what is.
+		parts = append(parts, quoted(term(tenant, everyTerm, "")))
+	}
+	for _, eventType := range f.NotEventTypes {
+		parts = append(parts, "!"+quoted(term(tenant, eventTerm, eventType)))
+	}
+	return strings.Join(parts, " & ")
+}
+
+// appendAny adds that one of the values must be there, unless any will do.
+func appendAny[T any](parts []string, tenant workflow.Tenant, kind string, values []T) []string {
+	if values == nil {
+		return parts
+	}
+	choice := make([]string, len(values))
+	for i, v := range values {
+		choice[i] = quoted(term(tenant, kind, v))
+	}
+	return append(parts, "("+strings.Join(choice, " | ")+")")
+}
+
+// quoted writes a term in a query. Terms have nothing to escape; that none has is not left to whoever makes them.
+func quoted(term string) string {
+	return "'" + strings.NewReplacer(`'`, `''`, `\`, `\\`).Replace(term) + "'"
+}
