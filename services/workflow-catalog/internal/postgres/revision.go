@@ -17,10 +17,11 @@ FROM workflows w
 JOIN revisions r ON r.tenant = w.tenant AND r.workflow_id = w.id` + annotationJoins + `
 WHERE w.tenant = $1 AND w.id = $2 AND r.revision = CASE WHEN $3::integer = 0 THEN w.revision ELSE $3 END`
 
-// AtRevision returns the workflow as a revision has it; its update is the saving of that revision.
+// AtRevision returns the workflow as a revision has it, without what is kept beside it; its update is the saving of that revision.
 func (s *Store) AtRevision(ctx context.Context, tenant workflow.Tenant, id workflow.ID, revision int32) (workflow.Workflow, error) {
 	w, err := readWorkflow(s.pool.QueryRow(ctx, selectAtRevision, tenant, id, revision), tenant)
 	if !errors.Is(err, pgx.ErrNoRows) {
+		w.LastBackup, w.Draft = nil, nil
 		return w, wrap("get workflow at a revision", err)
 	}
 	return workflow.Workflow{}, s.missing(ctx, tenant, id, workflow.ErrRevisionNotFound)

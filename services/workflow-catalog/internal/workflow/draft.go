@@ -81,6 +81,7 @@ func (c *Catalog) UpdateDraft(ctx context.Context, call Call, update DraftUpdate
 			if read.Draft != nil && !update.Rebase {
 				next.BaseRevision = read.Draft.BaseRevision
 			}
+			read.Live.Config = Config{} // the answer is about the draft's
 			if read.Draft != nil && read.Draft.same(next) {
 				return read, c.deps.Store.Remember(ctx, call, read.Live, read)
 			}
