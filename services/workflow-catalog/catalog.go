@@ -28,6 +28,7 @@ import (
 	"workflow.uniconnect/services/workflow-catalog/internal/grpcapi"
 	"workflow.uniconnect/services/workflow-catalog/internal/peer"
 	"workflow.uniconnect/services/workflow-catalog/internal/postgres"
+	"workflow.uniconnect/services/workflow-catalog/internal/template"
 	"workflow.uniconnect/services/workflow-catalog/internal/tenant"
 	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
 )
@@ -108,8 +109,13 @@ func (s *Service) build(ctx context.Context) error {
 	if err := s.observe(); err != nil {
 		return err
 	}
+	templates, err := template.Load()
+	if err != nil {
+		return err
+	}
 	return s.listen(ctx, grpcapi.NewCatalog(grpcapi.CatalogDeps{
 		Catalog: catalog, Owners: []grpcapi.Owner{triggers, steps}, Calls: s.store, Previewer: deletion.NewPreviewer(s.store, steps),
+		Templates: templates,
 	}))
 }
 

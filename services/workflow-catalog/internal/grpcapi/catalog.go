@@ -11,6 +11,7 @@ import (
 	"workflow.uniconnect/pkg/grpcserver"
 	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
 	"workflow.uniconnect/services/workflow-catalog/internal/deletion"
+	"workflow.uniconnect/services/workflow-catalog/internal/template"
 	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
 )
 
@@ -21,6 +22,7 @@ type Catalog struct {
 	checker   checker
 	previewer *deletion.Previewer
 	documents *documents
+	templates *template.Library
 }
 
 // CatalogDeps is what WorkflowCatalogService is made of. All are required.
@@ -32,13 +34,15 @@ type CatalogDeps struct {
 	Calls CallChecker
 	// Previewer tells what a deletion would take away.
 	Previewer *deletion.Previewer
+	// Templates are what people begin with.
+	Templates *template.Library
 }
 
 // NewCatalog returns the service.
 func NewCatalog(deps CatalogDeps) *Catalog {
 	return &Catalog{
 		catalog: deps.Catalog, checker: checker{owners: deps.Owners, calls: deps.Calls}, previewer: deps.Previewer,
-		documents: newDocuments(),
+		documents: newDocuments(), templates: deps.Templates,
 	}
 }
 
