@@ -4,7 +4,6 @@ package seed
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,15 +24,14 @@ import (
 	catalog "workflow.uniconnect/services/workflow-catalog"
 )
 
-//go:embed on_call_ended.json
-var onCallEnded string
-
 const (
 	// owner is the user in whose name the workflows are saved.
 	owner = "owner@acme.test"
 	// retryEvery is how often saving is tried while the services that validate come up.
 	retryEvery = 200 * time.Millisecond
 	tokenTTL   = 10 * time.Minute
+	// notifyPrefix begins the addresses of messages in the templates. In development the sandbox's sinks take them.
+	notifyPrefix = "https://notify.example.com/"
 )
 
 // Tenants makes tenants.
@@ -90,8 +88,10 @@ func (s *Seeder) Run(ctx context.Context) error {
 	if done {
 		return nil
 	}
-	if err := s.saveWorkflow(ctx, "on-call-ended", onCallEnded); err != nil {
-		return err
+	for _, id := range templates() {
+		if err := s.saveTemplate(ctx, id); err != nil {
+			return fmt.Errorf("template %s: %w", id, err)
+		}
 	}
 	if err := os.WriteFile(s.marker, []byte("The seeds are in place; they are not made again while this file exists.\n"), 0o600); err != nil {
 		return fmt.Errorf("remember that the seeds are in place: %w", err)
@@ -100,22 +100,48 @@ func (s *Seeder) Run(ctx context.Context) error {
 	return nil
 }
 
-// saveWorkflow saves a template as a workflow. A workflow of that title is left alone.
-func (s *Seeder) saveWorkflow(ctx context.Context, name, text string) error {
-	var w workflowv1.Workflow
-	if err := protojson.Unmarshal([]byte(strings.ReplaceAll(text, "{{sandbox}}", s.sandbox)), &w); err != nil {
-		return fmt.Errorf("template %s: %w", name, err)
-	}
+// templates names those that are workflows of the first tenant from the beginning.
+func templates() []string { return []string{"on-call-ended", "on-disposition-submitted"} }
+
+// saveTemplate makes a workflow of a template. A workflow of that title is left alone.
+func (s *Seeder) saveTemplate(ctx context.Context, id string) error {
 	client := workflowv1.NewWorkflowCatalogServiceClient(s.conn)
-	request := &workflowv1.CreateWorkflowRequest{Workflow: &w}
+	return untilServed(ctx, func() error {
+		got, err := client.GetTemplate(ctx, &workflowv1.GetTemplateRequest{Id: id})
+		if err != nil {
+			return fmt.Errorf("get: %w", err)
+		}
+		w, err := s.localize(got.GetTemplate().GetWorkflow())
+		if err != nil {
+			return err
+		}
+		_, err = client.CreateWorkflow(ctx, &workflowv1.CreateWorkflowRequest{Workflow: w})
+		if fault.KindOf(err) == fault.KindAlreadyExists {
+			return nil
+		}
+		return err
+	})
+}
+
+// localize lets the messages of a workflow go to the sandbox.
+func (s *Seeder) localize(w *workflowv1.Workflow) (*workflowv1.Workflow, error) {
+	text, err := protojson.Marshal(w)
+	if err != nil {
+		return nil, err
+	}
+	local := strings.ReplaceAll(string(text), notifyPrefix, "http://"+s.sandbox+"/sink/")
+	var out workflowv1.Workflow
+	return &out, protojson.Unmarshal([]byte(local), &out)
+}
+
+// untilServed does something again for as long as a service is not up.
+func untilServed(ctx context.Context, do func() error) error {
 	for {
-		_, err := client.CreateWorkflow(ctx, request)
+		err := do()
 		switch fault.KindOf(err) {
 		case fault.KindUnavailable, fault.KindDeadlineExceeded:
-		case fault.KindNone, fault.KindAlreadyExists:
-			return nil
 		default:
-			return fmt.Errorf("save template %s: %w", name, err)
+			return err
 		}
 		timer := time.NewTimer(retryEvery)
 		select {
