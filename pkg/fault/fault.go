@@ -31,6 +31,7 @@ const (
 	KindDeadlineExceeded
 	KindCanceled
 	KindInternal
+	KindOutOfRange
 )
 
 // String returns the kind as the contract spells statuses, for example NOT_FOUND.
@@ -64,6 +65,8 @@ func (k Kind) String() string {
 		return "CANCELLED"
 	case KindInternal:
 		return "INTERNAL"
+	case KindOutOfRange:
+		return "OUT_OF_RANGE"
 	}
 	return fmt.Sprintf("Kind(%d)", uint8(k))
 }

@@ -57,6 +57,11 @@ func FailedPrecondition(reason Reason, message string) *Error {
 // Aborted returns a fault for a change that lost against another one.
 func Aborted(reason Reason, message string) *Error { return newError(KindAborted, reason, message) }
 
+// OutOfRange returns a fault for a position that was good once, or never.
+func OutOfRange(reason Reason, message string) *Error {
+	return newError(KindOutOfRange, reason, message)
+}
+
 // ResourceExhausted returns a fault for a limit that was reached.
 func ResourceExhausted(reason Reason, message string) *Error {
 	return newError(KindResourceExhausted, reason, message)

@@ -101,8 +101,10 @@ func fromStatus(s *status.Status) *fault.Error {
 
 func generic(s *status.Status) *fault.Error {
 	switch s.Code() {
-	case codes.InvalidArgument, codes.OutOfRange:
+	case codes.InvalidArgument:
 		return fault.InvalidArgument(fault.ReasonInvalidFields, s.Message())
+	case codes.OutOfRange:
+		return fault.OutOfRange(fault.ReasonInvalidFields, s.Message())
 	case codes.Unauthenticated:
 		return fault.Unauthenticated(fault.ReasonTokenInvalid, s.Message())
 	case codes.PermissionDenied:
@@ -162,6 +164,8 @@ func codeOf(k fault.Kind) (codes.Code, bool) {
 		return codes.Canceled, true
 	case fault.KindInternal:
 		return codes.Internal, true
+	case fault.KindOutOfRange:
+		return codes.OutOfRange, true
 	default:
 		return codes.Unknown, false
 	}

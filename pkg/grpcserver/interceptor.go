@@ -22,6 +22,7 @@ import (
 type gate struct {
 	verifier Verifier
 	enforcer Enforcer
+	refused  func(ctx context.Context, fullMethod string, req any, err error)
 	log      *slog.Logger
 }
 
@@ -37,12 +38,14 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 	}
 	c, err := g.pass(ctx, info.FullMethod)
 	if err != nil {
+		g.tell(ctx, c, info.FullMethod, req, err)
 		return nil, err
 	}
 	ctx = c.context(ctx)
 	begin := time.Now()
 	resp, err := handler(ctx, req)
 	g.logCall(ctx, info.FullMethod, begin, err)
+	g.tell(ctx, c, info.FullMethod, req, err)
 	return resp, err
 }
 
@@ -52,16 +55,25 @@ func (g *gate) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServer
 	}
 	c, err := g.pass(stream.Context(), info.FullMethod)
 	if err != nil {
+		g.tell(stream.Context(), c, info.FullMethod, nil, err)
 		return err
 	}
 	ctx := c.context(stream.Context())
 	begin := time.Now()
 	err = handler(srv, &gatedStream{ServerStream: stream, ctx: ctx, gate: g, caller: c, method: info.FullMethod, checked: begin})
 	g.logCall(ctx, info.FullMethod, begin, err)
+	g.tell(ctx, c, info.FullMethod, nil, err)
 	return err
 }
 
-// pass authenticates, then authorizes.
+// tell passes an error on to whoever wants to hear of it, if its caller is known.
+func (g *gate) tell(ctx context.Context, c caller, fullMethod string, req any, err error) {
+	if err != nil && g.refused != nil && c.token != "" {
+		g.refused(auth.NewContext(ctx, c.principal), fullMethod, req, err)
+	}
+}
+
+// pass authenticates, then authorizes. Who may not pass is returned nevertheless, once that is known.
 func (g *gate) pass(ctx context.Context, method string) (caller, error) {
 	token, err := auth.Bearer(metadata.ValueFromIncomingContext(ctx, "authorization")...)
 	if err != nil {

@@ -75,6 +75,10 @@ type Options struct {
 	// with its own, or because it knows a cheaper way.
 	HandlerValidated []string
 
+	// Refused, unless nil, is told of each call of a known caller that is answered with an error, before the answer is sent: whether the caller
+	// may not make it, the request is not valid, or the handler says so. The context holds the caller; req is nil for a stream.
+	Refused func(ctx context.Context, fullMethod string, req any, err error)
+
 	// MaxRecvMsgSize is 4 MiB when zero.
 	MaxRecvMsgSize int
 	// MaxConcurrentStreams of one connection is 250 when zero.
@@ -155,7 +159,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 
 func (s *Server) serverOptions(opts Options) []grpc.ServerOption {
 	log := opts.Telemetry.Logger
-	g := &gate{verifier: opts.Verifier, enforcer: opts.Enforcer, log: log}
+	g := &gate{verifier: opts.Verifier, enforcer: opts.Enforcer, refused: opts.Refused, log: log}
 	v := newValidation(opts.HandlerValidated)
 	return []grpc.ServerOption{
 		grpc.StatsHandler(otelgrpc.NewServerHandler(

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -216,6 +217,64 @@ func TestServer_order_of_refusals(t *testing.T) {
 	resp, err := client.GetGrants(t.Context(), good())
 	if err != nil || !resp.GetModuleEnabled() {
 		t.Errorf("got %v, %v; want the handler's answer", resp, err)
+	}
+}
+
+func TestServer_tells_of_refusals(t *testing.T) {
+	told := make(chan string, 10)
+	e := start(t, &handlers{
+		grants: func(context.Context, *peerv1.GetGrantsRequest) (*peerv1.GetGrantsResponse, error) {
+			return nil, fault.Aborted("ETAG_MISMATCH", "stale")
+		},
+	}, func(o *grpcserver.Options) {
+		o.Refused = func(ctx context.Context, fullMethod string, req any, err error) {
+			p, _ := auth.FromContext(ctx)
+			subject := "no request"
+			if r, ok := req.(*peerv1.GetGrantsRequest); ok {
+				subject = r.GetSubject()
+			}
+			told <- fmt.Sprint(p.Subject, " ", fullMethod[strings.LastIndex(fullMethod, "/")+1:], " ", subject, " ", fault.KindOf(err))
+		}
+	})
+	anonymous := peerv1.NewGrantsServiceClient(e.dial(t, nil))
+	calls := []func() error{
+		func() error { _, err := anonymous.GetGrants(t.Context(), good()); return err }, // nobody is known
+		func() error {
+			_, err := anonymous.GetGrants(withToken(t.Context(), e.userToken(t)), good())
+			return err
+		},
+		func() error {
+			watch, err := peerv1.NewDefinitionServiceClient(e.dial(t, nil)).WatchDefinitions(withToken(t.Context(), e.userToken(t)), &peerv1.WatchDefinitionsRequest{})
+			if err == nil {
+				_, err = watch.Recv()
+			}
+			return err
+		},
+		func() error {
+			_, err := peerv1.NewGrantsServiceClient(e.dialAsService(t)).GetGrants(t.Context(), &peerv1.GetGrantsRequest{Subject: "u"})
+			return err
+		},
+		func() error {
+			_, err := peerv1.NewGrantsServiceClient(e.dialAsService(t)).GetGrants(t.Context(), good())
+			return err
+		},
+	}
+	for i, c := range calls {
+		if err := c(); err == nil {
+			t.Errorf("call %d is not refused", i)
+		}
+	}
+	want := []string{
+		"owner@acme.test GetGrants u PERMISSION_DENIED", "owner@acme.test WatchDefinitions no request PERMISSION_DENIED",
+		"trigger-scheduler GetGrants u INVALID_ARGUMENT", "trigger-scheduler GetGrants u ABORTED",
+	}
+	for _, w := range want {
+		if got := <-told; got != w {
+			t.Errorf("told: got %q, want %q", got, w)
+		}
+	}
+	if len(told) > 0 {
+		t.Errorf("told of more: %q", <-told)
 	}
 }
 

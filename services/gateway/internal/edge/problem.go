@@ -134,7 +134,7 @@ const statusClientClosed = 499
 
 func kindStatus(k fault.Kind) int {
 	switch k {
-	case fault.KindInvalidArgument, fault.KindFailedPrecondition:
+	case fault.KindInvalidArgument, fault.KindFailedPrecondition, fault.KindOutOfRange:
 		return http.StatusBadRequest
 	case fault.KindUnauthenticated:
 		return http.StatusUnauthorized
