@@ -41,6 +41,7 @@ const (
 type Service struct {
 	listener net.Listener
 	http     *http.Server
+	edge     *edge.Edge
 	log      *slog.Logger
 	stack    lifecycle.Stack
 }
@@ -85,6 +86,7 @@ func (s *Service) build(ctx context.Context, deps service.Deps) error {
 		return fmt.Errorf("listen for http: %w", err)
 	}
 	s.stack.Push("listener", func(context.Context) error { return closeListener(listener) })
+	s.edge = handler
 	s.listener = netutil.LimitListener(listener, maxConnections)
 	// There is no write timeout: a stream lives as long as its reader. Bodies have a deadline of their own, in package edge.
 	s.http = &http.Server{
@@ -113,6 +115,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	stopCtx, cancel := context.WithTimeout(closeCtx, stopTimeout)
 	defer cancel()
+	s.http.RegisterOnShutdown(s.edge.EndStreams) // after the listener was closed
 	err := s.http.Shutdown(stopCtx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.log.Warn("calls outlast the stop timeout and are cut off", "timeout", stopTimeout)

@@ -227,6 +227,9 @@ type fake struct {
 	update func(*workflowv1.UpdateWorkflowRequest) (*workflowv1.UpdateWorkflowResponse, error)
 	delete func(*workflowv1.DeleteWorkflowRequest) (*workflowv1.DeleteWorkflowResponse, error)
 	run    func(*workflowv1.RunWorkflowRequest) (*workflowv1.RunWorkflowResponse, error)
+	export func(*workflowv1.ExportWorkflowRequest) (*workflowv1.ExportWorkflowResponse, error)
+	draft  func(*workflowv1.UpdateDraftRequest) (*workflowv1.UpdateDraftResponse, error)
+	watch  func(*workflowv1.WatchWorkflowsRequest, workflowv1.WorkflowCatalogService_WatchWorkflowsServer) error
 
 	mu            sync.Mutex
 	moduleEnabled bool
@@ -320,6 +323,21 @@ func (f *fake) DeleteWorkflow(ctx context.Context, r *workflowv1.DeleteWorkflowR
 func (f *fake) ActivateWorkflow(ctx context.Context, r *workflowv1.ActivateWorkflowRequest) (*workflowv1.ActivateWorkflowResponse, error) {
 	f.saw(ctx)
 	return &workflowv1.ActivateWorkflowResponse{Workflow: &workflowv1.Workflow{Id: r.GetId(), State: workflowv1.Workflow_ACTIVE}}, nil
+}
+
+func (f *fake) ExportWorkflow(ctx context.Context, r *workflowv1.ExportWorkflowRequest) (*workflowv1.ExportWorkflowResponse, error) {
+	f.saw(ctx)
+	return f.export(r)
+}
+
+func (f *fake) UpdateDraft(ctx context.Context, r *workflowv1.UpdateDraftRequest) (*workflowv1.UpdateDraftResponse, error) {
+	f.saw(ctx)
+	return f.draft(r)
+}
+
+func (f *fake) WatchWorkflows(r *workflowv1.WatchWorkflowsRequest, stream workflowv1.WorkflowCatalogService_WatchWorkflowsServer) error {
+	f.saw(stream.Context())
+	return f.watch(r, stream)
 }
 
 func (f *fake) RunWorkflow(ctx context.Context, r *workflowv1.RunWorkflowRequest) (*workflowv1.RunWorkflowResponse, error) {

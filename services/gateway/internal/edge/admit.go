@@ -60,7 +60,12 @@ func (e *Edge) admit(next runtime.HandlerFunc) runtime.HandlerFunc {
 			return
 		}
 		defer cancel()
-		next(w, r.WithContext(ctx), pathParams)
+		r = r.WithContext(ctx)
+		if !b.stream {
+			next(w, r, pathParams)
+			return
+		}
+		e.streamed(w, r, func(w http.ResponseWriter, r *http.Request) { next(w, r, pathParams) })
 	}
 }
 

@@ -27,6 +27,8 @@ type binding struct {
 	bodyField string
 	// inPath names the fields that the path fills.
 	inPath []string
+	// stream says that the answer is a stream.
+	stream bool
 }
 
 // publicServices are the services that the gateway shows. Internal ones are not linked into this list and so have no route.
@@ -65,7 +67,7 @@ func publicBindings() (map[string]*binding, error) {
 }
 
 func newBinding(m protoreflect.MethodDescriptor, rule *annotations.HttpRule) (*binding, error) {
-	b := &binding{rpc: fmt.Sprintf("/%s/%s", m.Parent().FullName(), m.Name()), input: m.Input()}
+	b := &binding{rpc: fmt.Sprintf("/%s/%s", m.Parent().FullName(), m.Name()), input: m.Input(), stream: m.IsStreamingServer()}
 	switch p := rule.GetPattern().(type) {
 	case *annotations.HttpRule_Get:
 		b.method, b.template = http.MethodGet, p.Get

@@ -25,7 +25,11 @@ func (c *conn) Invoke(ctx context.Context, method string, args, reply any, opts 
 
 // NewStream opens a stream.
 func (c *conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	return c.ClientConnInterface.NewStream(allowed(ctx), desc, method, opts...)
+	stream, err := c.ClientConnInterface.NewStream(allowed(ctx), desc, method, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &clientStream{stream}, nil
 }
 
 // allowed rebuilds the outgoing metadata from nothing. The trace is added below, from the context.

@@ -51,6 +51,9 @@ type Edge struct {
 	api      http.Handler
 	pages    map[string]http.Handler
 	handler  http.Handler
+	// streams is the context of all streams. It is no call's, so it is kept here.
+	streams    context.Context
+	endStreams context.CancelCauseFunc
 }
 
 // New returns an Edge.
@@ -66,6 +69,7 @@ func New(ctx context.Context, opts Options) (*Edge, error) {
 		bindings: bindings,
 		pages:    opts.Pages,
 	}
+	e.streams, e.endStreams = context.WithCancelCause(context.WithoutCancel(ctx))
 	e.api, err = e.newMux(ctx, catalog, &conn{opts.Scheduler}, &conn{opts.Executor})
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/genproto/googleapis/api/httpbody"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -16,7 +17,6 @@ import (
 	spb "google.golang.org/genproto/googleapis/rpc/status"
 
 	"workflow.uniconnect/pkg/fault"
-	"workflow.uniconnect/pkg/grpcfault"
 	"workflow.uniconnect/services/gateway/internal/strictjson"
 
 	accessv1 "workflow.uniconnect/proto/gen/go/uniconnect/access/v1"
@@ -37,7 +37,7 @@ func (e *Edge) newMux(ctx context.Context, catalog, scheduler, executor *conn) (
 		// An encoded slash stays one: it cannot make a path of another form.
 		runtime.WithUnescapingMode(runtime.UnescapingModeAllExceptReserved),
 		runtime.WithErrorHandler(handleError),
-		runtime.WithStreamErrorHandler(func(_ context.Context, err error) *status.Status { return status.Convert(grpcfault.ToStatus(err)) }),
+		runtime.WithStreamErrorHandler(streamStatus),
 		runtime.WithRoutingErrorHandler(e.handleRoutingError),
 		runtime.WithForwardResponseOption(setETag),
 	)
@@ -72,8 +72,21 @@ func newMarshaler() *marshaler {
 	}}
 }
 
-// Marshal encodes an answer.
+// ContentType returns the type of an answer: JSON, or what a document says of itself.
+func (m *marshaler) ContentType(v any) string {
+	if answer, ok := v.(interface{ XXX_ResponseBody() any }); ok {
+		if document, ok := answer.XXX_ResponseBody().(*httpbody.HttpBody); ok && document.GetContentType() != "" {
+			return document.GetContentType()
+		}
+	}
+	return m.JSONPb.ContentType(v)
+}
+
+// Marshal encodes an answer. A document is sent as it is.
 func (m *marshaler) Marshal(v any) ([]byte, error) {
+	if document, ok := v.(*httpbody.HttpBody); ok {
+		return document.GetData(), nil
+	}
 	if chunk, ok := v.(map[string]proto.Message); ok {
 		if s, ok := chunk["error"].(*spb.Status); ok {
 			f := publicFault(status.FromProto(s).Err())
