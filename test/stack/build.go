@@ -44,6 +44,16 @@ func BuildNoFence(ctx context.Context) (string, error) {
 	return filepath.Join(dir, "executor"), err
 }
 
+// FaultPoints is the build tag of services that can be told where to die.
+const FaultPoints = "faultpoints"
+
+// BuildFaultPoints makes the services that can be told where to die and returns their directory.
+func BuildFaultPoints(ctx context.Context) (string, error) {
+	return build(ctx, FaultPoints, []string{"-tags", FaultPoints}, []string{
+		"./services/workflow-catalog/cmd/workflow-catalog", "./services/trigger-scheduler/cmd/trigger-scheduler", "./services/executor/cmd/executor",
+	})
+}
+
 func build(ctx context.Context, name string, flags, packages []string) (string, error) {
 	root, err := Root()
 	if err != nil {

@@ -9,9 +9,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
+
+	"workflow.uniconnect/pkg/faultpoint"
 )
 
 const (
@@ -31,6 +34,7 @@ type Process struct {
 
 	mu         sync.Mutex
 	life       *life
+	last       *life   // the present life or, when there is none, the one before
 	unexpected []error // ends that nobody asked for
 }
 
@@ -59,7 +63,10 @@ func (p *Process) PID() int {
 }
 
 // Start begins a life and returns at once; AwaitReady waits.
-func (p *Process) Start(ctx context.Context) error {
+func (p *Process) Start(ctx context.Context) error { return p.start(ctx, false) }
+
+// start begins a life with more in its environment. One that is doomed may end by itself.
+func (p *Process) start(ctx context.Context, doomed bool, env ...string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.life != nil {
@@ -72,10 +79,10 @@ func (p *Process) Start(ctx context.Context) error {
 	// The process outlives the context of its start.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), p.binary, p.args...) //nolint:gosec // starting this binary is what the type is for
 	cmd.Dir = filepath.Dir(p.logFile)
-	cmd.Env = p.env
+	cmd.Env = append(slices.Clip(p.env), env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = procAttr()
-	l := &life{cmd: cmd, exited: make(chan struct{})}
+	l := &life{cmd: cmd, exited: make(chan struct{}), asked: doomed}
 	started := make(chan error, 1)
 	go func() {
 		// The kernel sends the parent-death signal when the thread that started the child ends, so this one stays.
@@ -92,7 +99,7 @@ func (p *Process) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}
-	p.life = l
+	p.life, p.last = l, l
 	return nil
 }
 
@@ -192,6 +199,30 @@ func (p *Process) Restart(ctx context.Context) error {
 		return err
 	}
 	return p.AwaitReady(ctx)
+}
+
+// RestartDoomed is Restart for a life that ends at a fault point, as kill -9 would end it there. It needs Options.FaultPoints.
+func (p *Process) RestartDoomed(ctx context.Context, point string) error {
+	if err := p.start(ctx, true, faultpoint.Variable+"="+point); err != nil {
+		return err
+	}
+	return p.AwaitReady(ctx)
+}
+
+// AwaitKilled returns when the last life that began has been killed.
+func (p *Process) AwaitKilled(ctx context.Context) error {
+	p.mu.Lock()
+	l := p.last
+	p.mu.Unlock()
+	select {
+	case <-l.exited:
+	case <-ctx.Done():
+		return fmt.Errorf("%s lives on: %w", p.name, ctx.Err())
+	}
+	if status, ok := l.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
+		return fmt.Errorf("%s was not killed, it ended with: %s", p.name, l.cmd.ProcessState)
+	}
+	return nil
 }
 
 // Log is everything that the process has written, in all of its lives.

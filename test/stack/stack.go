@@ -32,6 +32,8 @@ type Options struct {
 	HeldBack int
 	// ExecutorBinary replaces the executor's binary.
 	ExecutorBinary string
+	// FaultPoints runs builds of catalog, trigger-scheduler and executor that Process.RestartDoomed can tell where to die.
+	FaultPoints bool
 	// DatabaseURL names the database to use. When it is empty, workflowd runs a private server in its data directory, and the separate
 	// processes get one that is fast and not durable: killing a process loses nothing either way.
 	DatabaseURL string
@@ -56,6 +58,7 @@ type Stack struct {
 	seeder   *Process // only while the system starts
 	opts     Options
 	bin      string
+	doomed   string // directory of the services with fault points, if they are asked for
 	postgres *devpg.Server
 	all      []*Process // in the order of their start
 	services []*Process // those of the product
@@ -70,11 +73,17 @@ func Start(ctx context.Context, opts Options) (*Stack, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build the binaries: %w", err)
 	}
+	doomed := ""
+	if opts.FaultPoints {
+		if doomed, err = BuildFaultPoints(ctx); err != nil {
+			return nil, fmt.Errorf("build the services with fault points: %w", err)
+		}
+	}
 	dir, err := os.MkdirTemp("", "uc-stack-*")
 	if err != nil {
 		return nil, err
 	}
-	s := &Stack{Dir: dir, opts: opts, bin: bin}
+	s := &Stack{Dir: dir, opts: opts, bin: bin, doomed: doomed}
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -200,6 +209,11 @@ func (s *Stack) declare(l layout) {
 		s.Schedulers = append(s.Schedulers, p)
 	}
 	s.Gateway = service("gateway", "gateway", nil)
+	if s.doomed != "" {
+		for _, p := range slices.Concat([]*Process{s.Catalog}, s.Executors, s.Schedulers) {
+			p.binary = filepath.Join(s.doomed, filepath.Base(p.binary))
+		}
+	}
 }
 
 // process prepares a process that belongs to the system.
