@@ -98,6 +98,7 @@ func mendOperation(method string, operation map[string]any) {
 	if responses, ok := operation["responses"].(map[string]any); ok {
 		responses["default"] = ref("responses/Error")
 		mendStream(responses)
+		mendDocument(responses)
 	}
 	parameters, _ := operation["parameters"].([]any)
 	kept := make([]any, 0, len(parameters)+2)
@@ -128,7 +129,7 @@ func mendOperation(method string, operation map[string]any) {
 	}
 }
 
-// mendStream gives the lines of a stream our errors.
+// mendStream gives the lines of a stream their media type and our errors.
 func mendStream(responses map[string]any) {
 	ok, _ := responses["200"].(map[string]any)
 	content, _ := ok["content"].(map[string]any)
@@ -138,6 +139,23 @@ func mendStream(responses map[string]any) {
 		lines, _ := schema["properties"].(map[string]any)
 		if _, stream := lines["result"]; stream && lines["error"] != nil {
 			lines["error"] = ref("schemas/Error/properties/error")
+			ok["content"] = map[string]any{"application/x-ndjson": media}
+		}
+	}
+}
+
+// mendDocument describes an answer that is a text of its own and not the message that carries it.
+func mendDocument(responses map[string]any) {
+	ok, _ := responses["200"].(map[string]any)
+	content, _ := ok["content"].(map[string]any)
+	for _, media := range content {
+		m, _ := media.(map[string]any)
+		schema, _ := m["schema"].(map[string]any)
+		if schema["$ref"] == "#/components/schemas/google.api.HttpBody" {
+			ok["content"] = map[string]any{
+				"application/yaml": map[string]any{"schema": map[string]any{"type": "string"}},
+				"application/json": map[string]any{"schema": map[string]any{"type": "object"}},
+			}
 		}
 	}
 }
@@ -174,6 +192,7 @@ func dropStatusSchema(doc map[string]any) error {
 	components, _ := doc["components"].(map[string]any)
 	schemas, _ := components["schemas"].(map[string]any)
 	delete(schemas, "google.rpc.Status")
+	delete(schemas, "google.api.HttpBody")
 	encoded, err := json.Marshal(doc)
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)

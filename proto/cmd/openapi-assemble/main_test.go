@@ -39,6 +39,32 @@ func TestRun(t *testing.T) {
 	}
 }
 
+func TestRun_media(t *testing.T) {
+	const answer = `{"get":{"responses":{"200":{"content":{"application/json":{"schema":`
+	in := `{"paths":{"/v1/a:watch":` + answer + `{"properties":{"result":{},"error":{}}}}}}}}},"/v1/a:export":` + answer +
+		`{"$ref":"#/components/schemas/google.api.HttpBody"}}}}}}}}}`
+	var out strings.Builder
+	if err := run(strings.NewReader(in), &out); err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		Paths map[string]map[string]struct {
+			Responses map[string]struct{ Content map[string]any }
+		}
+	}
+	if err := json.Unmarshal([]byte(out.String()), &doc); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{"/v1/a:watch": "application/x-ndjson", "/v1/a:export": "application/yaml"} {
+		if _, ok := doc.Paths[path]["get"].Responses["200"].Content[want]; !ok {
+			t.Errorf("%s: got %v, want %s", path, doc.Paths[path]["get"].Responses["200"], want)
+		}
+	}
+	if strings.Contains(out.String(), "HttpBody") {
+		t.Error("the message that carries a document is shown")
+	}
+}
+
 func TestRun_refuses(t *testing.T) {
 	tests := map[string]struct{ in, want string }{
 		"no_paths":         {`{}`, "no paths"},
