@@ -82,6 +82,7 @@ type Tracker struct {
 	timing timing
 	id     WatcherID
 	wake   chan struct{} // holds a token when there is work for the re-reader
+	loaded chan struct{} // holds a token when there is a snapshot to prepare
 
 	mu sync.Mutex
 	// heard is when the watch last said something, by the monotonic clock; renewed likewise of the row.
@@ -110,7 +111,8 @@ func New(opts Options) (*Tracker, error) {
 		return nil, err
 	}
 	return &Tracker{
-		Options: opts, timing: defaultTiming(), id: WatcherID(id), wake: make(chan struct{}, 1), moved: make(chan struct{}),
+		Options: opts, timing: defaultTiming(), id: WatcherID(id), wake: make(chan struct{}, 1), loaded: make(chan struct{}, 1),
+		moved: make(chan struct{}),
 	}, nil
 }
 
@@ -119,6 +121,10 @@ func New(opts Options) (*Tracker, error) {
 func (t *Tracker) Snapshot(ctx context.Context, defs []index.Definition, asOf time.Time) {
 	if err := t.Index.Replace(defs); err != nil {
 		t.Logger.ErrorContext(ctx, "workflows left out of the index", "error", err)
+	}
+	select {
+	case t.loaded <- struct{}{}:
+	default: // about to be prepared anyway
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -245,8 +251,23 @@ func (t *Tracker) Run(ctx context.Context) error {
 	defer wg.Wait()
 	wg.Go(func() { t.reread(ctx) })
 	wg.Go(func() { t.inherit(ctx) })
+	wg.Go(func() { t.prepare(ctx) })
 	t.renew(ctx)
 	return nil
+}
+
+// prepare compiles what a snapshot holds while events are handled already: an event that comes sooner compiles what it needs.
+func (t *Tracker) prepare(ctx context.Context) {
+	for {
+		select {
+		case <-t.loaded:
+		case <-ctx.Done():
+			return
+		}
+		if err := t.Index.Prepare(ctx); err != nil {
+			t.Logger.ErrorContext(ctx, "workflows start nothing: their expressions do not compile", "error", err)
+		}
+	}
 }
 
 // Release lets another process take this one's row over without waiting. Nothing may be acked any more.

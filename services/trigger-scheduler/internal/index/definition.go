@@ -1,12 +1,15 @@
 package index
 
 import (
+	"errors"
+	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"workflow.uniconnect/pkg/expr"
+	"workflow.uniconnect/pkg/fault"
 	"workflow.uniconnect/services/trigger-scheduler/internal/event"
 	"workflow.uniconnect/services/trigger-scheduler/internal/predicate"
 	"workflow.uniconnect/services/trigger-scheduler/internal/start"
@@ -50,20 +53,22 @@ type ID struct {
 type Workflow struct {
 	Definition
 	filter *predicate.Predicate
-	dedupe *expr.Program
+	dedupe *predicate.Key
 	// tests are the filter's equalities by slot of the group they are in.
 	tests []test
+	// home is the test that it is kept by, nil for none.
+	home *test
 }
 
 // compileAll compiles definitions on all processors: a first snapshot may hold tens of thousands.
-func (x *Index) compileAll(defs []Definition) ([]*Workflow, []error) {
+func compileAll(defs []Definition, compile func(*Definition) (*Workflow, error)) ([]*Workflow, []error) {
 	compiled, failures := make([]*Workflow, len(defs)), make([]error, len(defs))
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), len(defs)) {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(defs); i = int(next.Add(1)) - 1 {
-				compiled[i], failures[i] = x.compile(defs[i])
+				compiled[i], failures[i] = compile(&defs[i])
 			}
 		})
 	}
@@ -71,25 +76,58 @@ func (x *Index) compileAll(defs []Definition) ([]*Workflow, []error) {
 	return compiled, failures
 }
 
-// compile returns the workflow, or nil when no event can start it.
-func (x *Index) compile(def Definition) (*Workflow, error) {
+// read returns the workflow, or nil when no event can start it. Its expressions are not compiled.
+func (x *Index) read(def *Definition) (*Workflow, error) {
 	if !def.Active || !def.HasSteps || def.Trigger == nil {
 		return nil, nil
 	}
-	w := &Workflow{Definition: def}
-	var err error
-	filter, violations := x.env.Compile(def.Trigger.Filter, "filter")
-	if err = asError(violations); err != nil {
-		return nil, err
+	w := &Workflow{Definition: *def}
+	var violations []fault.Violation
+	if w.filter, violations = x.env.Defer(def.Trigger.Filter, "filter"); len(violations) > 0 {
+		return nil, asError(violations)
 	}
-	w.filter = filter
 	if def.Trigger.DedupeKey != "" {
-		w.dedupe, violations = x.env.CompileKey(def.Trigger.DedupeKey, "dedupeKey")
-		if err = asError(violations); err != nil {
-			return nil, err
-		}
+		w.dedupe = x.env.DeferKey(def.Trigger.DedupeKey)
 	}
 	return w, nil
+}
+
+// compile is read with the expressions compiled.
+func (x *Index) compile(def *Definition) (*Workflow, error) {
+	if !def.Active || !def.HasSteps || def.Trigger == nil {
+		return nil, nil
+	}
+	filter, violations := x.env.Compile(def.Trigger.Filter, "filter")
+	w := &Workflow{Definition: *def, filter: filter}
+	if def.Trigger.DedupeKey != "" {
+		dedupe, more := x.env.CompileKey(def.Trigger.DedupeKey, "dedupeKey")
+		w.dedupe, violations = dedupe, append(violations, more...)
+	}
+	if len(violations) > 0 {
+		return nil, asError(violations)
+	}
+	return w, nil
+}
+
+func (w *Workflow) prepare() error {
+	if err := w.filter.Prepare(); err != nil {
+		return fmt.Errorf("filter: %w", err)
+	}
+	if w.dedupe == nil {
+		return nil
+	}
+	if err := w.dedupe.Prepare(); err != nil {
+		return fmt.Errorf("dedupeKey: %w", err)
+	}
+	return nil
+}
+
+func asError(violations []fault.Violation) error {
+	texts := make([]string, len(violations))
+	for i, v := range violations {
+		texts[i] = v.Field + ": " + v.Description
+	}
+	return errors.New(strings.Join(texts, "; "))
 }
 
 // accepts applies the rules that are about times: the event was published since the workflow is active, and happened within its range.

@@ -16,12 +16,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"workflow.uniconnect/pkg/fault"
 	"workflow.uniconnect/services/trigger-scheduler/internal/event"
 	"workflow.uniconnect/services/trigger-scheduler/internal/predicate"
 	"workflow.uniconnect/services/trigger-scheduler/internal/start"
@@ -34,8 +32,9 @@ type Index struct {
 	views atomic.Pointer[map[event.Tenant]*tenant]
 	size  atomic.Int64
 
-	mu  sync.Mutex
-	all map[ID]*Workflow // guarded by mu
+	mu      sync.Mutex
+	shelves map[place]*shelf  // guarded by mu
+	types   map[ID]event.Type // of all workflows on shelves; guarded by mu
 }
 
 type tenant struct {
@@ -44,7 +43,7 @@ type tenant struct {
 
 // New returns an empty index.
 func New(env *predicate.Env) *Index {
-	x := &Index{env: env, all: make(map[ID]*Workflow)}
+	x := &Index{env: env, shelves: make(map[place]*shelf), types: make(map[ID]event.Type)}
 	x.views.Store(&map[event.Tenant]*tenant{})
 	return x
 }
@@ -57,25 +56,26 @@ func (x *Index) Len() int { return int(x.size.Load()) }
 func (x *Index) Apply(defs []Definition) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.apply(defs, nil)
+	return x.apply(defs, nil, x.compile)
 }
 
-// Replace makes defs the whole content. Workflows that are not among them are gone with it.
+// Replace makes defs the whole content. Workflows that are not among them are gone with it. Their expressions are compiled when an event
+// first needs them, or by Prepare, so that a large content is there at once.
 func (x *Index) Replace(defs []Definition) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	gone := maps.Clone(x.all)
-	for _, def := range defs {
-		delete(gone, ID{def.Tenant, def.Workflow})
+	gone := maps.Clone(x.types)
+	for i := range defs {
+		delete(gone, ID{defs[i].Tenant, defs[i].Workflow})
 	}
-	return x.apply(defs, slices.Collect(maps.Keys(gone)))
+	return x.apply(defs, slices.Collect(maps.Keys(gone)), x.read)
 }
 
 // Remove forgets a workflow.
 func (x *Index) Remove(id ID) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	_ = x.apply(nil, []ID{id}) // only a definition can fail
+	_ = x.apply(nil, []ID{id}, x.read) // only a definition can fail
 }
 
 // ChangedSince returns the definitions that took effect at t or later.
@@ -83,9 +83,11 @@ func (x *Index) ChangedSince(t time.Time) []Definition {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	var defs []Definition
-	for _, w := range x.all {
-		if !w.Effective.Before(t) {
-			defs = append(defs, w.Definition)
+	for _, s := range x.shelves {
+		for _, w := range s.members {
+			if !w.Effective.Before(t) {
+				defs = append(defs, w.Definition)
+			}
 		}
 	}
 	return defs
@@ -97,66 +99,113 @@ type place struct {
 	typ    event.Type
 }
 
-func (x *Index) apply(defs []Definition, gone []ID) error {
+func (x *Index) apply(defs []Definition, gone []ID, compile func(*Definition) (*Workflow, error)) error {
 	var errs []error
-	touched := make(map[place]struct{})
+	// What becomes of the workflows of a place; nil is removed.
+	changes := make(map[place]map[start.WorkflowID]*Workflow)
+	set := func(at place, id start.WorkflowID, w *Workflow) {
+		if changes[at] == nil {
+			changes[at] = make(map[start.WorkflowID]*Workflow)
+		}
+		changes[at][id] = w
+	}
 	drop := func(id ID) {
-		if old := x.all[id]; old != nil {
-			touched[place{id.Tenant, old.Trigger.Type}] = struct{}{}
-			delete(x.all, id)
+		if typ, ok := x.types[id]; ok {
+			set(place{id.Tenant, typ}, id.Workflow, nil)
+			delete(x.types, id)
 		}
 	}
 	for _, id := range gone {
 		drop(id)
 	}
-	compiled, failures := x.compileAll(defs)
-	for i, def := range defs {
+	compiled, failures := compileAll(defs, compile)
+	for i := range defs {
+		def := &defs[i]
 		id := ID{def.Tenant, def.Workflow}
 		drop(id)
 		if failures[i] != nil {
-			errs = append(errs, fmt.Errorf("workflow %s revision %d: %w", def.Workflow, def.Revision, failures[i]))
+			errs = append(errs, named(def, failures[i]))
 		}
 		if w := compiled[i]; w != nil {
-			x.all[id] = w
-			touched[place{def.Tenant, def.Trigger.Type}] = struct{}{}
+			x.types[id] = def.Trigger.Type
+			set(place{def.Tenant, def.Trigger.Type}, def.Workflow, w)
 		}
 	}
-	x.rebuild(touched)
-	x.size.Store(int64(len(x.all)))
+	x.show(changes)
+	x.size.Store(int64(len(x.types)))
 	return errors.Join(errs...)
 }
 
-// rebuild makes the touched groups anew from x.all and swaps the views of their tenants.
-func (x *Index) rebuild(touched map[place]struct{}) {
-	if len(touched) == 0 {
-		return
-	}
-	members := make(map[place][]*Workflow, len(touched))
-	for id, w := range x.all {
-		at := place{id.Tenant, w.Trigger.Type}
-		if _, ok := touched[at]; ok {
-			members[at] = append(members[at], w)
+func named(def *Definition, err error) error {
+	return fmt.Errorf("workflow %s revision %d: %w", def.Workflow, def.Revision, err)
+}
+
+// show changes the shelves and swaps the views of their tenants.
+func (x *Index) show(changes map[place]map[start.WorkflowID]*Workflow) {
+	views := make(map[event.Tenant]map[event.Type]*group)
+	for at, changed := range changes {
+		s := x.shelves[at]
+		if s == nil {
+			s = newShelf()
+			x.shelves[at] = s
 		}
-	}
-	byTenant := make(map[event.Tenant]map[event.Type]*group)
-	for at := range touched {
-		groups := byTenant[at.tenant]
+		s.change(changed)
+		groups := views[at.tenant]
 		if groups == nil {
 			groups = maps.Clone(x.groups(at.tenant))
 			if groups == nil {
 				groups = make(map[event.Type]*group)
 			}
-			byTenant[at.tenant] = groups
+			views[at.tenant] = groups
 		}
-		if len(members[at]) == 0 {
+		groups[at.typ] = s.group
+		if len(s.members) == 0 {
 			delete(groups, at.typ)
-			continue
+			delete(x.shelves, at)
 		}
-		groups[at.typ] = newGroup(members[at])
 	}
-	for name, groups := range byTenant {
-		x.tenant(name).groups.Store(&groups)
+	tenants := *x.views.Load()
+	var added map[event.Tenant]*tenant
+	for name, groups := range views {
+		t := tenants[name]
+		if t == nil {
+			if added == nil {
+				added = maps.Clone(tenants)
+			}
+			t = &tenant{}
+			added[name] = t
+		}
+		t.groups.Store(&groups)
 	}
+	if added != nil {
+		x.views.Store(&added)
+	}
+}
+
+// Prepare compiles the expressions that Replace left, one after the other, and names the workflows that have one which does not compile.
+// Such a workflow starts nothing. It ends early with the context.
+func (x *Index) Prepare(ctx context.Context) error {
+	var errs []error
+	for _, w := range x.workflows() {
+		if ctx.Err() != nil {
+			break
+		}
+		if err := w.prepare(); err != nil {
+			errs = append(errs, named(&w.Definition, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// workflows returns all workflows.
+func (x *Index) workflows() []*Workflow {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	list := make([]*Workflow, 0, len(x.types))
+	for _, s := range x.shelves {
+		list = slices.AppendSeq(list, maps.Values(s.members))
+	}
+	return list
 }
 
 // groups returns a tenant's view, nil when it has none.
@@ -166,20 +215,6 @@ func (x *Index) groups(name event.Tenant) map[event.Type]*group {
 		return nil
 	}
 	return *t.groups.Load()
-}
-
-// tenant returns the holder of a tenant's view and adds it when there is none.
-func (x *Index) tenant(name event.Tenant) *tenant {
-	views := *x.views.Load()
-	if t := views[name]; t != nil {
-		return t
-	}
-	t := &tenant{}
-	t.groups.Store(&map[event.Type]*group{})
-	views = maps.Clone(views)
-	views[name] = t
-	x.views.Store(&views)
-	return t
 }
 
 // Matched says what became of an event.
@@ -293,15 +328,4 @@ func (s *scope) Resolve(name string) (any, bool) {
 		return s.ev.Published, true
 	}
 	return nil, false
-}
-
-func asError(violations []fault.Violation) error {
-	if len(violations) == 0 {
-		return nil
-	}
-	texts := make([]string, len(violations))
-	for i, v := range violations {
-		texts[i] = v.Field + ": " + v.Description
-	}
-	return errors.New(strings.Join(texts, "; "))
 }

@@ -351,16 +351,3 @@ func BenchmarkIndex_Match(b *testing.B) {
 		})
 	}
 }
-
-func BenchmarkIndex_Replace_10000(b *testing.B) {
-	for b.Loop() {
-		bench(b, 10_000, 10_000, func(i int) string { return fmt.Sprintf(`event.data.campaign_id == "c%d" && event.data.talk_ms > 3`, i) })
-	}
-}
-
-func BenchmarkIndex_Apply_one_of_10000(b *testing.B) {
-	x := bench(b, 10_000, 10_000, func(i int) string { return fmt.Sprintf(`event.data.campaign_id == "c%d" && event.data.talk_ms > 3`, i) })
-	for b.Loop() {
-		apply(b, x, definition("w00042", `event.data.campaign_id == "c42"`))
-	}
-}

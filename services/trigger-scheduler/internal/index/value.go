@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"maps"
 	"math"
 	"strconv"
 	"strings"
@@ -107,6 +108,26 @@ func newPaths() *paths {
 	return &paths{attributes: make(map[string]int), data: &field{slot: -1}}
 }
 
+// lacks reports whether the path of an equality has no slot yet.
+func (p *paths) lacks(e expr.Equality) bool {
+	if e.Path[1] != "data" {
+		_, ok := p.attributes[strings.Join(e.Path[1:], ".")]
+		return !ok
+	}
+	f := p.data
+	for _, part := range e.Path[2:] {
+		if f = f.children[part]; f == nil {
+			return true
+		}
+	}
+	return f.slot < 0
+}
+
+// clone returns a copy with the same slots.
+func (p *paths) clone() *paths {
+	return &paths{count: p.count, attributes: maps.Clone(p.attributes), data: p.data.clone()}
+}
+
 // slot returns the slot of a path, which begins with `event`.
 func (p *paths) slot(path []string) int {
 	if path[1] != "data" {
@@ -180,6 +201,17 @@ func (f *field) values(raw []byte, out []value) {
 		child.clear(out)
 		child.values(member, out)
 	}
+}
+
+func (f *field) clone() *field {
+	own := &field{slot: f.slot}
+	if len(f.children) > 0 {
+		own.children = make(map[string]*field, len(f.children))
+	}
+	for name, child := range f.children {
+		own.children[name] = child.clone()
+	}
+	return own
 }
 
 func (f *field) clear(out []value) {
