@@ -125,8 +125,8 @@ func (s *Service) build(ctx context.Context) error {
 		return err
 	}
 	s.stack.Push("grpc server", func(context.Context) error { return s.server.Close() })
-	workflowv1.RegisterExecutorServiceServer(s.server, grpcapi.NewExecutions(s.engine, postgres.New(readPool), revisions))
-	peerv1.RegisterStartServiceServer(s.server, grpcapi.NewStarts(s.engine, compiler, store))
+	workflowv1.RegisterExecutorServiceServer(s.server, grpcapi.NewExecutions(s.engine, postgres.New(readPool), revisions, actions))
+	peerv1.RegisterStartServiceServer(s.server, grpcapi.NewStarts(s.engine, run.NewChecker(compiler, actions), store))
 	return nil
 }
 

@@ -35,11 +35,11 @@ func step(s *workflowv1.Step) run.Step {
 		OnlyIf:  optionalPredicate(s.GetOnlyIf()),
 		Retry:   retry(s.GetRetry()),
 		Timeout: duration(s.GetTimeout()),
-		OnError: run.OnError{Action: run.ErrorAction(s.GetOnError().GetAction()), Steps: steps(s.GetOnError().GetSteps())},
+		OnError: onError(s.GetOnError()),
 	}
 	switch kind := s.GetKind().(type) {
 	case *workflowv1.Step_Action:
-		out.Action = &run.Action{Type: kind.Action.GetType(), Connection: kind.Action.GetConnection(), Params: kind.Action.GetParams().AsMap()}
+		out.Action = action(kind.Action)
 	case *workflowv1.Step_Condition:
 		out.Condition = condition(kind.Condition)
 	case *workflowv1.Step_Delay:
@@ -49,15 +49,32 @@ func step(s *workflowv1.Step) run.Step {
 	case *workflowv1.Step_Stop:
 		out.Stop = &run.Stop{Failed: kind.Stop.GetOutcome() == workflowv1.StopStep_FAILED, Message: kind.Stop.GetMessage()}
 	case *workflowv1.Step_Bulk:
-		out.Unsupported = "bulk"
+		out.Bulk = &run.Bulk{Items: kind.Bulk.GetItems(), Steps: steps(kind.Bulk.GetSteps()), OnItemError: onError(kind.Bulk.GetOnItemError())}
+		if kind.Bulk.GetQuery() != nil {
+			out.Bulk.Query = action(kind.Bulk.GetQuery())
+		}
 	case *workflowv1.Step_Parallel:
-		out.Unsupported = "parallel"
+		out.Parallel = &run.Parallel{}
+		for _, b := range kind.Parallel.GetBranches() {
+			out.Parallel.Branches = append(out.Parallel.Branches, steps(b.GetSteps()))
+		}
 	case *workflowv1.Step_CallWorkflow:
-		out.Unsupported = "callWorkflow"
+		out.CallWorkflow = &run.CallWorkflow{Input: kind.CallWorkflow.GetInput().AsMap()}
 	case *workflowv1.Step_WaitForEvent:
-		out.Unsupported = "waitForEvent"
+		out.WaitForEvent = &run.WaitForEvent{
+			Key: kind.WaitForEvent.GetKey(), Value: kind.WaitForEvent.GetValue(), Match: optionalPredicate(kind.WaitForEvent.GetMatch()),
+			OnTimeout: steps(kind.WaitForEvent.GetOnTimeout()),
+		}
 	}
 	return out
+}
+
+func action(a *workflowv1.ActionStep) *run.Action {
+	return &run.Action{Type: a.GetType(), Connection: a.GetConnection(), Params: a.GetParams().AsMap()}
+}
+
+func onError(e *workflowv1.OnError) run.OnError {
+	return run.OnError{Action: run.ErrorAction(e.GetAction()), Steps: steps(e.GetSteps())}
 }
 
 func condition(c *workflowv1.ConditionStep) *run.Condition {
@@ -86,7 +103,7 @@ func predicate(p *workflowv1.Predicate) run.Predicate {
 		if len(problems) > 0 {
 			return run.Predicate{Field: ".rules", Problems: problems}
 		}
-		return run.Predicate{Expression: source, Field: ".rules"}
+		return run.Predicate{Expression: source, Rules: &group, Field: ".rules"}
 	default:
 		return run.Predicate{Problems: []*expr.RuleError{{Message: "a predicate needs an expression or rules"}}}
 	}

@@ -56,11 +56,12 @@ type Executions struct {
 	engine    Engine
 	reader    Reader
 	workflows Workflows
+	actions   ActionTypes
 }
 
 // NewExecutions returns the server of ExecutorService.
-func NewExecutions(engine Engine, reader Reader, workflows Workflows) *Executions {
-	return &Executions{engine: engine, reader: reader, workflows: workflows}
+func NewExecutions(engine Engine, reader Reader, workflows Workflows, actions ActionTypes) *Executions {
+	return &Executions{engine: engine, reader: reader, workflows: workflows, actions: actions}
 }
 
 // RunWorkflow starts a workflow by hand.

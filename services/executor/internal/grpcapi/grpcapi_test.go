@@ -104,7 +104,7 @@ func TestExecutions_RunWorkflow(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			b := &backend{state: test.state, verdicts: test.verdicts, views: []execution.View{view(1, test.stored)}}
-			resp, err := grpcapi.NewExecutions(b, b, b).RunWorkflow(asUser(t, "acme"), &workflowv1.RunWorkflowRequest{
+			resp, err := grpcapi.NewExecutions(b, b, b, nil).RunWorkflow(asUser(t, "acme"), &workflowv1.RunWorkflowRequest{
 				WorkflowId: workflowID, RequestId: "request-1", Input: input(t, map[string]any{"n": 1}),
 			})
 			var reason fault.Reason
@@ -135,7 +135,7 @@ func TestExecutions_RunWorkflow(t *testing.T) {
 
 func TestExecutions_RunWorkflow_IdempotencyKey(t *testing.T) {
 	b := &backend{state: workflowv1.Workflow_ACTIVE, verdicts: []execution.Verdict{{Outcome: execution.Started}}, views: []execution.View{view(1, `{}`)}}
-	server := grpcapi.NewExecutions(b, b, b)
+	server := grpcapi.NewExecutions(b, b, b, nil)
 	ctx := metadata.NewIncomingContext(asUser(t, "acme"), metadata.Pairs("idempotency-key", "abc"))
 	for _, ctx := range []context.Context{ctx, ctx, asUser(t, "acme"), asUser(t, "acme")} {
 		if _, err := server.RunWorkflow(ctx, &workflowv1.RunWorkflowRequest{WorkflowId: workflowID}); err != nil {
@@ -164,7 +164,7 @@ func TestExecutions_GetExecution(t *testing.T) {
 		{Path: "last", StepID: "last", Attempt: 1, State: run.StepFailed, StartTime: at, EndTime: at, WakeTime: at.Add(time.Minute), Err: &run.Error{Reason: "TARGET_STATUS", Retryable: true}},
 	}
 	b := &backend{views: []execution.View{v}}
-	resp, err := grpcapi.NewExecutions(b, b, b).GetExecution(asUser(t, "acme"), &workflowv1.GetExecutionRequest{Id: executionID})
+	resp, err := grpcapi.NewExecutions(b, b, b, nil).GetExecution(asUser(t, "acme"), &workflowv1.GetExecutionRequest{Id: executionID})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,14 +191,14 @@ func TestExecutions_GetExecution(t *testing.T) {
 		t.Errorf("cause %v, tenant %q", got.GetCause(), b.tenant)
 	}
 	b.views = nil
-	if _, err := grpcapi.NewExecutions(b, b, b).GetExecution(asUser(t, "acme"), &workflowv1.GetExecutionRequest{Id: executionID}); fault.KindOf(err) != fault.KindNotFound {
+	if _, err := grpcapi.NewExecutions(b, b, b, nil).GetExecution(asUser(t, "acme"), &workflowv1.GetExecutionRequest{Id: executionID}); fault.KindOf(err) != fault.KindNotFound {
 		t.Errorf("unknown id: got %v, want NOT_FOUND", err)
 	}
 }
 
 func TestExecutions_ListExecutions(t *testing.T) {
 	b := &backend{views: []execution.View{view(3, `{}`), view(2, `{}`), view(1, `{}`)}}
-	server := grpcapi.NewExecutions(b, b, b)
+	server := grpcapi.NewExecutions(b, b, b, nil)
 	list := func(tenant, workflow, token string) (*workflowv1.ListExecutionsResponse, error) {
 		return server.ListExecutions(asUser(t, tenant), &workflowv1.ListExecutionsRequest{WorkflowId: workflow, PageSize: 2, PageToken: token})
 	}

@@ -9,9 +9,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
-	"workflow.uniconnect/pkg/fault"
 	peerv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/peer/v1"
-	"workflow.uniconnect/services/executor/internal/definition"
 	"workflow.uniconnect/services/executor/internal/execution"
 	"workflow.uniconnect/services/executor/internal/run"
 )
@@ -29,13 +27,13 @@ var tenantPattern = regexp.MustCompile(`^[a-z0-9]{1,32}$`)
 type Starts struct {
 	peerv1.UnimplementedStartServiceServer
 	engine    Engine
-	compiler  *run.Compiler
+	checker   *run.Checker
 	finalizer Finalizer
 }
 
 // NewStarts returns the server of StartService.
-func NewStarts(engine Engine, compiler *run.Compiler, finalizer Finalizer) *Starts {
-	return &Starts{engine: engine, compiler: compiler, finalizer: finalizer}
+func NewStarts(engine Engine, checker *run.Checker, finalizer Finalizer) *Starts {
+	return &Starts{engine: engine, checker: checker, finalizer: finalizer}
 }
 
 // StartExecutions settles a batch. An item that is not well formed is refused by itself.
@@ -94,20 +92,6 @@ func startFrom(item *peerv1.Start) (execution.Start, bool) {
 		start.Traceparent = item.GetTraceparent()
 	}
 	return start, true
-}
-
-// ValidateSteps finds every problem of a workflow's steps.
-func (s *Starts) ValidateSteps(_ context.Context, req *peerv1.ValidateStepsRequest) (*peerv1.ValidateStepsResponse, error) {
-	_, violations := s.compiler.Compile(definition.FromProto(req.GetWorkflow()))
-	resp := &peerv1.ValidateStepsResponse{}
-	for _, v := range violations {
-		reason := v.Reason
-		if reason == "" {
-			reason = fault.ReasonFieldRule
-		}
-		resp.Violations = append(resp.Violations, &peerv1.Violation{Field: v.Field, Description: v.Description, Reason: string(reason)})
-	}
-	return resp, nil
 }
 
 // traceparent writes the span of a call in W3C form, when it is sampled.

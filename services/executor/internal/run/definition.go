@@ -15,17 +15,21 @@ type Definition struct {
 	StepTimeout time.Duration
 }
 
-// Step is one element of a workflow. Exactly one of the kinds is set; Unsupported names a kind that this release cannot run.
+// Step is one element of a workflow. Exactly one of the kinds is set.
 type Step struct {
 	ID     string
 	OnlyIf *Predicate
 
-	Action      *Action
-	Condition   *Condition
-	Delay       *Delay
-	Set         *Set
-	Stop        *Stop
-	Unsupported string
+	Action    *Action
+	Condition *Condition
+	Delay     *Delay
+	Set       *Set
+	Stop      *Stop
+	// These are checked and cannot run in this release.
+	Bulk         *Bulk
+	Parallel     *Parallel
+	CallWorkflow *CallWorkflow
+	WaitForEvent *WaitForEvent
 
 	Retry   *RetryPolicy
 	Timeout time.Duration
@@ -70,9 +74,37 @@ type Stop struct {
 	Message string
 }
 
+// Bulk does the same steps for each item of the list Items, or of what the action Query finds.
+type Bulk struct {
+	Items       string
+	Query       *Action
+	Steps       []Step
+	OnItemError OnError
+}
+
+// Parallel does all branches at the same time.
+type Parallel struct {
+	Branches [][]Step
+}
+
+// CallWorkflow starts another workflow.
+type CallWorkflow struct {
+	// Input is JSON data whose strings may hold `${…}`.
+	Input map[string]any
+}
+
+// WaitForEvent waits for an event whose Key equals the Value that the run has.
+type WaitForEvent struct {
+	Key, Value string
+	Match      *Predicate
+	OnTimeout  []Step
+}
+
 // Predicate is a yes-or-no question, a CEL expression.
 type Predicate struct {
 	Expression string
+	// Rules are what the expression was made of; nil when it was written as it is.
+	Rules *expr.RuleGroup
 	// Field is the place of what was written within the predicate: `.expression` or `.rules`.
 	Field string
 	// Problems, when there are any, are why there is no expression; their paths go on from Field.

@@ -12,10 +12,13 @@ import (
 
 // Reasons of violations and errors, values of the contract's ErrorReason.
 const (
-	reasonExpression   fault.Reason = "EXPRESSION"
-	reasonNotAvailable fault.Reason = "NOT_AVAILABLE"
-	reasonFieldRule    fault.Reason = "FIELD_RULE"
-	reasonStopped      fault.Reason = "STOPPED"
+	reasonExpression        fault.Reason = "EXPRESSION"
+	reasonNotAvailable      fault.Reason = "NOT_AVAILABLE"
+	reasonFieldRule         fault.Reason = "FIELD_RULE"
+	reasonStopped           fault.Reason = "STOPPED"
+	reasonUnknownConnection fault.Reason = "UNKNOWN_CONNECTION"
+	reasonUnknownStep       fault.Reason = "UNKNOWN_STEP"
+	reasonUnknownVariable   fault.Reason = "UNKNOWN_VARIABLE"
 )
 
 // Actions answers for the action types.
@@ -60,29 +63,51 @@ type variable struct {
 // Compiler turns definitions into programs. It is safe for concurrent use.
 type Compiler struct {
 	env     *expr.Env
+	bulkEnv *expr.Env // what expressions see inside a Bulk step
+	keyEnv  *expr.Env // what the key of a wait sees
 	actions Actions
 }
 
 // NewCompiler returns a compiler that knows the given actions.
 func NewCompiler(actions Actions) (*Compiler, error) {
-	env, err := expr.NewEnv(
-		expr.Variable{Name: "event", Type: expr.Map},
-		expr.Variable{Name: "steps", Type: expr.Map},
-		expr.Variable{Name: "vars", Type: expr.Map},
-		expr.Variable{Name: "workflow", Type: expr.Map},
-		expr.Variable{Name: "execution", Type: expr.Map},
-		expr.Variable{Name: "schedule", Type: expr.Map},
-		expr.Variable{Name: "now", Type: expr.Timestamp},
-	)
-	if err != nil {
-		return nil, fmt.Errorf("compiler of programs: %w", err)
+	c := &Compiler{actions: actions}
+	for _, e := range []struct {
+		env       **expr.Env
+		variables []expr.Variable
+	}{
+		{&c.env, variables()},
+		{&c.bulkEnv, append(variables(), itemVariables()...)},
+		{&c.keyEnv, []expr.Variable{{Name: "event", Type: expr.Map}, {Name: "now", Type: expr.Timestamp}}},
+	} {
+		var err error
+		if *e.env, err = expr.NewEnv(e.variables...); err != nil {
+			return nil, fmt.Errorf("compiler of programs: %w", err)
+		}
 	}
-	return &Compiler{env: env, actions: actions}, nil
+	return c, nil
+}
+
+// variables are what expressions of a run see.
+func variables() []expr.Variable {
+	return []expr.Variable{
+		{Name: "event", Type: expr.Map},
+		{Name: "steps", Type: expr.Map},
+		{Name: "vars", Type: expr.Map},
+		{Name: "workflow", Type: expr.Map},
+		{Name: "execution", Type: expr.Map},
+		{Name: "schedule", Type: expr.Map},
+		{Name: "now", Type: expr.Timestamp},
+	}
+}
+
+// itemVariables are what they see beside that inside a Bulk step.
+func itemVariables() []expr.Variable {
+	return []expr.Variable{{Name: "item", Type: expr.Any}, {Name: "index", Type: expr.Int}}
 }
 
 // Compile prepares a definition. It finds every problem; fields are named from the workflow, such as `steps[2].action.params.url`.
 func (c *Compiler) Compile(def Definition) (*Program, []fault.Violation) {
-	b := builder{compiler: c, def: def}
+	b := builder{compiler: c, env: c.env, def: def}
 	root := b.nodes("steps", "", def.Steps)
 	if len(b.violations) > 0 {
 		return nil, b.violations
@@ -93,6 +118,7 @@ func (c *Compiler) Compile(def Definition) (*Program, []fault.Violation) {
 // builder collects the problems of one definition.
 type builder struct {
 	compiler   *Compiler
+	env        *expr.Env // of the place that is being compiled
 	def        Definition
 	violations []fault.Violation
 }
@@ -139,15 +165,76 @@ func (b *builder) node(field, parent string, step *Step) *node {
 		b.set(field+".set.variables", step.Set, n)
 	case step.Stop != nil:
 		n.message = b.template(field+".stop", ".message", step.Stop.Message)
-	case step.Unsupported != "":
-		b.fail(field+"."+step.Unsupported, reasonNotAvailable, "steps of this kind are not available in this release")
+	default:
+		b.unavailable(field, inner, step)
 	}
-	if step.OnError.Action == Handle {
-		n.handler = b.nodes(field+".onError.steps", inner, step.OnError.Steps)
-	} else if len(step.OnError.Steps) > 0 {
-		b.fail(field+".onError.steps", reasonFieldRule, "steps need the action HANDLE")
-	}
+	n.handler = b.handler(field+".onError", inner, step.OnError)
 	return n
+}
+
+// unavailable refuses the kinds of steps that cannot run yet, with the problems that they have beside that.
+func (b *builder) unavailable(field, inner string, step *Step) {
+	switch {
+	case step.Bulk != nil:
+		b.refuse(field + ".bulk")
+		b.bulk(field+".bulk", inner, step.Bulk)
+	case step.Parallel != nil:
+		b.refuse(field + ".parallel")
+		for i, steps := range step.Parallel.Branches {
+			b.nodes(fmt.Sprintf("%s.parallel.branches[%d].steps", field, i), inner, steps)
+		}
+	case step.CallWorkflow != nil:
+		b.refuse(field + ".callWorkflow")
+		b.template(field+".callWorkflow", ".input", step.CallWorkflow.Input)
+	case step.WaitForEvent != nil:
+		b.refuse(field + ".waitForEvent")
+		b.wait(field+".waitForEvent", inner, step.WaitForEvent)
+	}
+}
+
+func (b *builder) refuse(field string) {
+	b.fail(field, reasonNotAvailable, "steps of this kind are not available in this release")
+}
+
+func (b *builder) bulk(field, inner string, bulk *Bulk) {
+	if bulk.Items != "" {
+		b.expression(field+".items", bulk.Items, expr.List)
+	}
+	if bulk.Query != nil {
+		b.action(field+".query", bulk.Query, &node{})
+	}
+	outside := b.env
+	b.env = b.compiler.bulkEnv
+	b.nodes(field+".steps", inner, bulk.Steps)
+	b.handler(field+".onItemError", inner, bulk.OnItemError)
+	b.env = outside
+}
+
+func (b *builder) wait(field, inner string, wait *WaitForEvent) {
+	if wait.Value != "" {
+		b.expression(field+".value", wait.Value, expr.Any)
+	}
+	if wait.Match != nil {
+		b.predicate(field+".match", *wait.Match)
+	}
+	if wait.Key != "" {
+		outside := b.env
+		b.env = b.compiler.keyEnv
+		b.expression(field+".key", wait.Key, expr.Any)
+		b.env = outside
+	}
+	b.nodes(field+".onTimeout", inner, wait.OnTimeout)
+}
+
+// handler compiles the steps that follow a failure.
+func (b *builder) handler(field, inner string, on OnError) []*node {
+	if on.Action == Handle {
+		return b.nodes(field+".steps", inner, on.Steps)
+	}
+	if len(on.Steps) > 0 {
+		b.fail(field+".steps", reasonFieldRule, "steps need the action HANDLE")
+	}
+	return nil
 }
 
 func (b *builder) action(field string, action *Action, n *node) {
@@ -156,7 +243,7 @@ func (b *builder) action(field string, action *Action, n *node) {
 		b.violations = append(b.violations, v)
 	}
 	if action.Connection != "" {
-		b.fail(field+".connection", reasonNotAvailable, "connections are not available in this release")
+		b.fail(field+".connection", reasonUnknownConnection, "there is no connection with this id")
 	}
 	params := action.Params
 	if params == nil {
@@ -183,7 +270,7 @@ func (b *builder) predicate(field string, p Predicate) *expr.Program {
 }
 
 func (b *builder) expression(field, source string, want expr.Type) *expr.Program {
-	p, err := b.compiler.env.Compile(source, want)
+	p, err := b.env.Compile(source, want)
 	if err != nil {
 		b.fail(field, reasonExpression, err.Error())
 	}
@@ -191,7 +278,7 @@ func (b *builder) expression(field, source string, want expr.Type) *expr.Program
 }
 
 func (b *builder) template(field, name string, v any) *expr.Template {
-	t, errs := b.compiler.env.CompileTemplate(v)
+	t, errs := b.env.CompileTemplate(v)
 	for _, err := range errs {
 		text := err.Err.Error()
 		var place *expr.Error

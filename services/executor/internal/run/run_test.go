@@ -390,7 +390,7 @@ func TestCompiler_Compile_finds_every_problem(t *testing.T) {
 	}
 	_, violations := c.Compile(Definition{Steps: []Step{
 		{ID: "a", Action: &Action{Type: "nope", Connection: "x", Params: map[string]any{"url": "${1 +}"}}},
-		{ID: "b", OnlyIf: &Predicate{Expression: "1", Field: ".expression"}, Unsupported: "bulk"},
+		{ID: "b", OnlyIf: &Predicate{Expression: "1", Field: ".expression"}, Bulk: &Bulk{Items: "5", Steps: []Step{act("g", map[string]any{"x": "${item.x}", "y": "${itm}"})}}},
 		{ID: "c", Condition: &Condition{
 			Branches:  []Branch{{When: Predicate{Field: ".rules", Problems: []*expr.RuleError{{Path: ".rules[0].value", Message: "expected a list"}}}}},
 			Otherwise: []Step{{ID: "d", Set: &Set{Variables: map[string]string{"v": "evnt.x"}}}},
@@ -403,10 +403,12 @@ func TestCompiler_Compile_finds_every_problem(t *testing.T) {
 	}
 	want := map[string]fault.Reason{
 		"steps[0].action.type":                                     "UNKNOWN_ACTION_TYPE",
-		"steps[0].action.connection":                               "NOT_AVAILABLE",
+		"steps[0].action.connection":                               "UNKNOWN_CONNECTION",
 		"steps[0].action.params.url":                               "EXPRESSION",
 		"steps[1].onlyIf.expression":                               "EXPRESSION",
 		"steps[1].bulk":                                            "NOT_AVAILABLE",
+		"steps[1].bulk.items":                                      "EXPRESSION",
+		"steps[1].bulk.steps[0].action.params.y":                   "EXPRESSION",
 		"steps[2].condition.branches[0].when.rules.rules[0].value": "FIELD_RULE",
 		"steps[2].condition.otherwise[0].set.variables.v":          "EXPRESSION",
 		"steps[3].delay.until":                                     "EXPRESSION",
