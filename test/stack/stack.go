@@ -51,6 +51,8 @@ type Stack struct {
 	RESTURL, SandboxURL string
 	// NATSURL is where events are published.
 	NATSURL string
+	// ExecutorAddrs are where the executors take calls of other services; of workflowd there is one.
+	ExecutorAddrs []string
 
 	NATS, Sandbox, Catalog, Gateway, Workflowd *Process
 	Schedulers, Executors                      []*Process
@@ -161,6 +163,7 @@ func (s *Stack) plan(ctx context.Context) (layout, error) {
 // declare lists the service processes in the order in which they are started.
 func (s *Stack) declare(l layout) {
 	s.RESTURL, s.SandboxURL, s.NATSURL = "http://"+l.http, "http://"+l.sandbox, "nats://"+l.nats
+	s.ExecutorAddrs = l.executors
 	common := map[string]string{
 		"UC_DEV": "true", "UC_DATA_DIR": s.Dir,
 		"UC_HTTP_ADDR": l.http, "UC_CATALOG_ADDR": l.catalog,
@@ -272,7 +275,8 @@ func (s *Stack) seed(ctx context.Context) error {
 	return s.seeder.Stop(stopTimeout)
 }
 
-// AwaitSeeds returns when the tenants of development and the last of their workflows are there.
+// AwaitSeeds returns when the tenants of development and the last of their workflows are there: when the file that says so is, and the
+// gateway answers.
 func (s *Stack) AwaitSeeds(ctx context.Context) error {
 	client, err := s.Client("owner@acme.test")
 	if err != nil {
@@ -286,7 +290,9 @@ func (s *Stack) AwaitSeeds(ctx context.Context) error {
 		var list struct{ Workflows []struct{ Title string } }
 		err := client.Call(ctx, http.MethodGet, "/v1/workflows", nil, &list)
 		if err == nil && len(list.Workflows) > 0 {
-			return nil
+			if _, err = os.Stat(filepath.Join(s.Dir, "seeded")); err == nil {
+				return nil
+			}
 		}
 		select {
 		case <-ticker.C:
