@@ -137,7 +137,7 @@ func (s *Service) build(ctx context.Context) error {
 	}
 	return s.listen(ctx, catalog,
 		&grpcapi.Events{Publisher: bus.NewPublisher(stream, tel.Propagator), Letters: store, Registry: registry, Decoder: decoder},
-		&grpcapi.Triggers{Registry: registry, Env: env, Index: s.index})
+		&grpcapi.Triggers{Registry: registry, Checks: predicate.NewChecks(), Index: s.index})
 }
 
 func (s *Service) openPool(ctx context.Context) (*pgxpool.Pool, error) {

@@ -2,6 +2,9 @@ package grpcapi
 
 import (
 	"context"
+	"fmt"
+
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"workflow.uniconnect/pkg/fault"
 	"workflow.uniconnect/pkg/faultpoint"
@@ -19,24 +22,39 @@ type Triggers struct {
 	peerv1.UnimplementedTriggerServiceServer
 
 	Registry *event.Registry
-	Env      *predicate.Env
+	Checks   *predicate.Checks
 	Index    *index.Index
 }
 
 // ValidateTrigger implements the RPC.
 func (s *Triggers) ValidateTrigger(_ context.Context, req *peerv1.ValidateTriggerRequest) (*peerv1.ValidateTriggerResponse, error) {
+	w := req.GetWorkflow()
+	schema := s.Registry.Schema(event.Type(w.GetTrigger().GetEvent().GetEventType()))
+	found, err := s.violations(w, schema)
+	if err != nil {
+		return nil, err
+	}
 	resp := &peerv1.ValidateTriggerResponse{}
-	for _, v := range s.violations(req.GetWorkflow()) {
+	for _, v := range found {
 		resp.Violations = append(resp.Violations, &peerv1.Violation{Field: v.Field, Description: v.Description, Reason: string(v.Reason)})
+	}
+	if schema != nil {
+		if resp.DataSchema, err = structpb.NewStruct(schema); err != nil {
+			return nil, fmt.Errorf("write schema: %w", err)
+		}
 	}
 	return resp, nil
 }
 
-func (s *Triggers) violations(w *workflowv1.Workflow) []fault.Violation {
+func (s *Triggers) violations(w *workflowv1.Workflow, schema map[string]any) ([]fault.Violation, error) {
 	var found []fault.Violation
 	switch kind := w.GetTrigger().GetKind().(type) {
 	case *workflowv1.Trigger_Event:
-		found = s.eventTrigger(kind.Event)
+		env, err := s.Checks.Of(kind.Event.GetEventType(), schema)
+		if err != nil {
+			return nil, err
+		}
+		found = s.eventTrigger(kind.Event, env)
 	case *workflowv1.Trigger_Schedule:
 		found = append(found, fault.Violation{
 			Field: "trigger.schedule", Description: "schedules are not available in this release", Reason: "NOT_AVAILABLE",
@@ -45,10 +63,10 @@ func (s *Triggers) violations(w *workflowv1.Workflow) []fault.Violation {
 	default:
 		found = append(found, fault.Violation{Field: "trigger", Description: "is missing: choose event or manual", Reason: fault.ReasonFieldRule})
 	}
-	return append(found, dateRange(w.GetDateRange())...)
+	return append(found, dateRange(w.GetDateRange())...), nil
 }
 
-func (s *Triggers) eventTrigger(t *workflowv1.EventTrigger) []fault.Violation {
+func (s *Triggers) eventTrigger(t *workflowv1.EventTrigger, env *predicate.Env) []fault.Violation {
 	var found []fault.Violation
 	if typ := event.Type(t.GetEventType()); !s.Registry.Known(typ) {
 		found = append(found, fault.Violation{
@@ -61,10 +79,10 @@ func (s *Triggers) eventTrigger(t *workflowv1.EventTrigger) []fault.Violation {
 			Field: "trigger.event.filter", Description: "has neither an expression nor rules", Reason: fault.ReasonFieldRule,
 		})
 	}
-	_, violations := s.Env.Compile(filter, "trigger.event.filter")
+	_, violations := env.Compile(filter, "trigger.event.filter")
 	found = append(found, violations...)
 	if key := t.GetDedupeKey(); key != "" {
-		_, violations := s.Env.CompileKey(key, "trigger.event.dedupeKey")
+		_, violations := env.CompileKey(key, "trigger.event.dedupeKey")
 		found = append(found, violations...)
 	} else if t.GetDedupeWindow() != nil {
 		found = append(found, fault.Violation{

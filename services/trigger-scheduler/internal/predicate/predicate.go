@@ -32,7 +32,20 @@ type Env struct {
 // NewEnv returns the environment. `event` is a map: payloads have no declared types, so a field that an event lacks is found when it
 // is evaluated, and does not match.
 func NewEnv() (*Env, error) {
-	env, err := expr.NewEnv(expr.Variable{Name: "event", Type: expr.Map}, expr.Variable{Name: "now", Type: expr.Timestamp})
+	return declare(expr.Variable{Name: "event", Type: expr.Map})
+}
+
+// NewCheck returns the environment for checking what people write: what cannot work with an event whose data has the schema does not compile.
+// A nil schema knows nothing of the data.
+func NewCheck(data *expr.Schema) (*Env, error) {
+	text := expr.SchemaOf(expr.String)
+	return declare(expr.Variable{Name: "event", Type: expr.Map, Schema: expr.ObjectOf(map[string]*expr.Schema{
+		"id": text, "type": text, "source": text, "time": text, "subject": text, "data": data,
+	})})
+}
+
+func declare(event expr.Variable) (*Env, error) {
+	env, err := expr.NewEnv(event, expr.Variable{Name: "now", Type: expr.Timestamp})
 	if err != nil {
 		return nil, err
 	}

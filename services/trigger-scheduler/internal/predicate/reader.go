@@ -79,9 +79,16 @@ func (r *reader) rule(written *Rule, field string, depth int) (node, []fault.Vio
 		}
 		return r.group(written.Group, field+".group", depth+1)
 	}
-	source, violations := written.cel(field)
+	alone, violations := written.alone(field)
 	if len(violations) > 0 {
 		return nil, violations
+	}
+	source, problems := alone.Expression()
+	if len(problems) == 0 && !r.deferred {
+		problems = r.env.env.CheckRules(alone)
+	}
+	if len(problems) > 0 {
+		return nil, ofRule(field, problems)
 	}
 	l := &leaf{lazy: lazy{env: r.env.env, source: source, want: expr.Bool}}
 	if value, ok := comparable(written.Value); ok && expr.Operator(written.Operator) == expr.Equals {

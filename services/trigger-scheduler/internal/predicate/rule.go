@@ -40,16 +40,19 @@ func rule(field, description string) []fault.Violation {
 	return []fault.Violation{{Field: field, Description: description, Reason: ReasonFieldRule}}
 }
 
-// cel writes the comparison as an expression, as package expr writes all rules.
-func (r *Rule) cel(field string) (string, []fault.Violation) {
+// alone returns the comparison as a group of its own, which package expr writes as an expression and checks.
+func (r *Rule) alone(field string) (*expr.RuleGroup, []fault.Violation) {
 	if !strings.HasPrefix(r.Field, "event.") {
-		return "", rule(field+".field", "is not a path that begins with event., such as event.data.result")
+		return nil, rule(field+".field", "is not a path that begins with event., such as event.data.result")
 	}
-	alone := expr.RuleGroup{Rules: []expr.Rule{{Field: r.Field, Operator: expr.Operator(r.Operator), Value: r.Value}}}
-	source, problems := alone.Expression()
+	return &expr.RuleGroup{Rules: []expr.Rule{{Field: r.Field, Operator: expr.Operator(r.Operator), Value: r.Value}}}, nil
+}
+
+// ofRule turns the problems of the rule in a group of its own into those of the rule at field.
+func ofRule(field string, problems []*expr.RuleError) []fault.Violation {
 	var violations []fault.Violation
 	for _, p := range problems {
 		violations = append(violations, rule(field+strings.TrimPrefix(p.Path, ".rules[0]"), p.Message)...)
 	}
-	return source, violations
+	return violations
 }
