@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 
 	"workflow.uniconnect/pkg/access"
+	"workflow.uniconnect/pkg/auth"
 	"workflow.uniconnect/pkg/config"
 	"workflow.uniconnect/pkg/grpcclient"
 	"workflow.uniconnect/pkg/grpcserver"
@@ -60,6 +61,7 @@ type Service struct {
 	hub         *grpcapi.Hub
 	deletions   *deletion.Loop
 	definitions *grpcapi.Definitions
+	enforcer    *access.Enforcer
 	server      *grpcserver.Server
 }
 
@@ -109,13 +111,14 @@ func (s *Service) build(ctx context.Context) error {
 	if err := s.observe(); err != nil {
 		return err
 	}
+	s.enforcer = access.NewEnforcer(access.Options{Module: tenant.ModuleWorkflow, Grants: s.grants})
 	templates, err := template.Load()
 	if err != nil {
 		return err
 	}
 	return s.listen(ctx, grpcapi.NewCatalog(grpcapi.CatalogDeps{
 		Catalog: catalog, Owners: []grpcapi.Owner{triggers, steps}, Calls: s.store, Previewer: deletion.NewPreviewer(s.store, steps),
-		Templates: templates,
+		Templates: templates, Allowed: s.allowed,
 	}))
 }
 
@@ -148,7 +151,7 @@ func (s *Service) dial(addr string) (*grpc.ClientConn, error) {
 func (s *Service) listen(ctx context.Context, catalog *grpcapi.Catalog) error {
 	server, err := grpcserver.New(ctx, grpcserver.Options{
 		Addr: s.cfg.Settings.CatalogAddr, Listener: s.cfg.Listener, Telemetry: s.cfg.Telemetry, Verifier: s.cfg.Verifier,
-		Enforcer: access.NewEnforcer(access.Options{Module: tenant.ModuleWorkflow, Grants: s.grants}),
+		Enforcer: s.enforcer,
 		Dev:      s.cfg.Settings.Dev, HandlerValidated: grpcapi.HandlerValidated(),
 	})
 	if err != nil {
@@ -190,6 +193,12 @@ func (s *Service) Addr() string { return s.server.Addr() }
 func (s *Service) changed() {
 	s.hub.Wake()
 	s.deletions.Wake()
+}
+
+// allowed answers whether the caller of ctx may call a method.
+func (s *Service) allowed(ctx context.Context, method string) error {
+	caller, _ := auth.FromContext(ctx)
+	return s.enforcer.Authorize(ctx, method, caller)
 }
 
 // grants answers the service's own gate from its own database.

@@ -23,6 +23,7 @@ type Catalog struct {
 	previewer *deletion.Previewer
 	documents *documents
 	templates *template.Library
+	allowed   func(ctx context.Context, method string) error
 }
 
 // CatalogDeps is what WorkflowCatalogService is made of. All are required.
@@ -36,13 +37,15 @@ type CatalogDeps struct {
 	Previewer *deletion.Previewer
 	// Templates are what people begin with.
 	Templates *template.Library
+	// Allowed answers whether the caller may call a method, by its full name.
+	Allowed func(ctx context.Context, method string) error
 }
 
 // NewCatalog returns the service.
 func NewCatalog(deps CatalogDeps) *Catalog {
 	return &Catalog{
 		catalog: deps.Catalog, checker: checker{owners: deps.Owners, calls: deps.Calls}, previewer: deps.Previewer,
-		documents: newDocuments(), templates: deps.Templates,
+		documents: newDocuments(), templates: deps.Templates, allowed: deps.Allowed,
 	}
 }
 

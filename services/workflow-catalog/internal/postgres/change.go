@@ -68,7 +68,7 @@ func finishChange(ctx context.Context, tx pgx.Tx, call workflow.Call, before, w 
 		w.Fingerprint(), call.RequestID); err != nil {
 		return fmt.Errorf("write the audit: %w", err)
 	}
-	return answerRequest(ctx, tx, call, w.ID, *w)
+	return answerRequest(ctx, tx, call, w.ID, call.AnswerTo(*w))
 }
 
 // noteLock keeps a workflow from being changed, removed, or given another backup or draft, until the end of the transaction.

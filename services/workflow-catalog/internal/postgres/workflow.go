@@ -29,12 +29,13 @@ LEFT JOIN LATERAL (
 `
 )
 
-const selectWorkflow = `
+const selectWorkflows = `
 SELECT w.id, w.state, w.revision, w.version, w.active_since, w.create_time, w.create_user, w.update_time, w.update_user,
        w.title, w.description, r.config, r.hash, ` + annotationColumns + `
 FROM workflows w
-JOIN revisions r ON r.tenant = w.tenant AND r.workflow_id = w.id AND r.revision = w.revision` + annotationJoins + `
-WHERE w.tenant = $1 AND w.id = $2`
+JOIN revisions r ON r.tenant = w.tenant AND r.workflow_id = w.id AND r.revision = w.revision` + annotationJoins
+
+const selectWorkflow = selectWorkflows + `WHERE w.tenant = $1 AND w.id = $2`
 
 // Get returns the workflow at its current revision.
 func (s *Store) Get(ctx context.Context, tenant workflow.Tenant, id workflow.ID) (workflow.Workflow, error) {
@@ -43,6 +44,17 @@ func (s *Store) Get(ctx context.Context, tenant workflow.Tenant, id workflow.ID)
 		return workflow.Workflow{}, workflow.ErrNotFound
 	}
 	return w, wrap("get workflow", err)
+}
+
+const selectTitled = selectWorkflows + `WHERE w.tenant = $1 AND w.title = $2 AND w.state <> 3`
+
+// Titled returns the workflow of a title.
+func (s *Store) Titled(ctx context.Context, tenant workflow.Tenant, title string) (workflow.Workflow, error) {
+	w, err := readWorkflow(s.pool.QueryRow(ctx, selectTitled, tenant, title), tenant)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return workflow.Workflow{}, workflow.ErrNotFound
+	}
+	return w, wrap("find workflow by title", err)
 }
 
 const insertWorkflow = `

@@ -23,6 +23,7 @@ type Store interface {
 	Remember(ctx context.Context, call Call, w Workflow, answer any) error
 	History
 	Drafts
+	Titles
 	Lists
 }
 

@@ -22,6 +22,7 @@ const (
 	MethodUpdateDraft  = "UpdateDraft"
 	MethodDeleteDraft  = "DeleteDraft"
 	MethodPublish      = "PublishWorkflow"
+	MethodImport       = "ImportWorkflow"
 )
 
 // Call is who asks for a change and under which request id.
@@ -35,6 +36,16 @@ type Call struct {
 	RequestID string
 	// Hash identifies the request without its id.
 	Hash []byte
+	// Answer makes the method's answer of the changed workflow, for methods that answer more than that. Nil otherwise.
+	Answer func(Workflow) any
+}
+
+// AnswerTo returns what the method answers when the workflow has become w.
+func (c *Call) AnswerTo(w Workflow) any {
+	if c.Answer == nil {
+		return w
+	}
+	return c.Answer(w)
 }
 
 // The signals by which a Store tells the Catalog to look again. They never reach a caller.
