@@ -36,7 +36,7 @@ func newCRMSystem(t *testing.T) *crmSystem {
 
 func (s *crmSystem) deactivate(t *testing.T, id string) {
 	t.Helper()
-	if err := s.owner.Call(t.Context(), http.MethodPost, "/v1/workflows/"+id+":deactivate", object{}, nil); err != nil {
+	if err := s.owner.Call(context.WithoutCancel(t.Context()), http.MethodPost, "/v1/workflows/"+id+":deactivate", object{}, nil); err != nil {
 		t.Fatal(err)
 	}
 }

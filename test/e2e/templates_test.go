@@ -109,8 +109,16 @@ func (x *trial) ended(t *testing.T, n int) []executionView {
 	return all
 }
 
-// waits expects n executions to wait until about an instant, and lets that instant come.
-func (x *trial) waits(t *testing.T, n int, from, to time.Time) {
+// waits expects n executions to wait for so long from their events on, and lets the time be over.
+func (x *trial) waits(t *testing.T, n int, long time.Duration) {
+	t.Helper()
+	x.waitUntil(t, n, func(wake time.Time) bool {
+		return !wake.Before(x.began.Add(long)) && !wake.After(time.Now().Add(long))
+	})
+}
+
+// waitUntil expects n executions to wait until the right instant, and lets it come.
+func (x *trial) waitUntil(t *testing.T, n int, right func(wake time.Time) bool) {
 	t.Helper()
 	var waiting []string
 	stack.Eventually(t, soon, func(ctx context.Context) error {
@@ -129,8 +137,8 @@ func (x *trial) waits(t *testing.T, n int, from, to time.Time) {
 				continue
 			}
 			waiting = append(waiting, e.ID)
-			if e.WakeTime.Before(from) || e.WakeTime.After(to) {
-				t.Fatalf("execution %s wakes at %v, want %v to %v", e.ID, e.WakeTime, from, to)
+			if !right(e.WakeTime) {
+				t.Fatalf("execution %s wakes at %v; the trial began at %v", e.ID, e.WakeTime, x.began)
 			}
 		}
 		if len(waiting) != n || len(list.Executions) < n {
