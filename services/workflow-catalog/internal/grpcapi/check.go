@@ -6,19 +6,21 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"workflow.uniconnect/pkg/fault"
 	"workflow.uniconnect/pkg/grpcserver"
 	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
+	"workflow.uniconnect/services/workflow-catalog/internal/peer"
 	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
 )
 
 // Owner is a service that knows what is wrong with the part of a workflow that it owns.
 type Owner interface {
-	// Validate finds problems, each with its path from the workflow. An error means that the owner could not be asked.
-	Validate(ctx context.Context, tenant workflow.Tenant, w *workflowv1.Workflow) ([]fault.Violation, error)
+	// Validate finds problems, each with its path from the workflow. data is what is known of the event that starts the workflow. An error
+	// means that the owner could not be asked.
+	Validate(ctx context.Context, tenant workflow.Tenant, w *workflowv1.Workflow, data *structpb.Struct) (peer.Opinion, error)
 }
 
 // checker finds everything that is wrong with a workflow at once: by the contract's rules, by the domain's, and by those of the owners
@@ -35,39 +37,55 @@ type CallChecker interface {
 
 // config returns the configuration that w describes, or every problem with it. found are problems that are known already.
 func (c *checker) config(ctx context.Context, tenant workflow.Tenant, w *workflowv1.Workflow, found []fault.Violation) (workflow.Config, error) {
-	found = append(found, contractViolations(w)...)
-	bare := configOnly(w)
-	unfit := unstorable(bare)
-	if len(unfit) > 0 {
-		// Neither a document nor an owner's call could be made of this.
-		found = append(found, unfit...)
-		found = append(found, outlineOf(bare, 0).Check()...)
-		return workflow.Config{}, fault.Invalid(unique(found)...)
-	}
-	document, err := protojson.Marshal(bare)
-	if err != nil {
-		return workflow.Config{}, fmt.Errorf("encode configuration: %w", err)
-	}
-	config, err := workflow.NewConfig(w.GetTitle(), w.GetDescription(), document)
+	x, err := c.examine(ctx, tenant, w)
 	if err != nil {
 		return workflow.Config{}, err
 	}
-	outline := outlineOf(bare, len(config.Document))
-	config.Calls = outline.Calls()
-	domain := outline.Check()
-	found = append(found, domain...)
-	if !beyondLimits(domain) {
-		said, err := c.ask(ctx, tenant, w)
-		if err != nil && len(found) == 0 {
-			return workflow.Config{}, err
-		}
-		found = append(found, said...)
-		if said, err = c.calls.CheckCalls(ctx, tenant, workflow.ID(w.GetId()), config); err != nil {
-			return workflow.Config{}, err
-		}
-		found = append(found, said...)
+	found = append(found, x.violations...)
+	if x.away != nil && len(found) == 0 {
+		return workflow.Config{}, x.away
 	}
-	return config, fault.Check(unique(found)...)
+	return x.config, fault.Check(unique(found)...)
+}
+
+// examination is what there is to say of a workflow.
+type examination struct {
+	// config is the workflow's configuration, as far as there is one.
+	config     workflow.Config
+	violations []fault.Violation
+	// warnings keep nothing from being saved.
+	warnings []fault.Violation
+	// away says that an owner could not be asked, so that there may be more violations.
+	away error
+}
+
+// examine looks at a workflow from all sides. The error is a failure of ours.
+func (c *checker) examine(ctx context.Context, tenant workflow.Tenant, w *workflowv1.Workflow) (examination, error) {
+	x := examination{violations: contractViolations(w)}
+	bare := configOnly(w)
+	if unfit := unstorable(bare); len(unfit) > 0 {
+		// Neither a document nor an owner's call could be made of this.
+		x.violations = slices.Concat(x.violations, unfit, outlineOf(bare, 0).Check())
+		return x, nil
+	}
+	document, err := protojson.Marshal(bare)
+	if err != nil {
+		return x, fmt.Errorf("encode configuration: %w", err)
+	}
+	if x.config, err = workflow.NewConfig(w.GetTitle(), w.GetDescription(), document); err != nil {
+		return x, err
+	}
+	outline := outlineOf(bare, len(x.config.Document))
+	x.config.Calls = outline.Calls()
+	domain := outline.Check()
+	x.violations = append(x.violations, domain...)
+	if beyondLimits(domain) {
+		return x, nil
+	}
+	c.ask(ctx, tenant, w, &x)
+	said, err := c.calls.CheckCalls(ctx, tenant, workflow.ID(w.GetId()), x.config)
+	x.violations = append(x.violations, said...)
+	return x, err
 }
 
 // beyondLimits reports whether a configuration is too large to be passed on.
@@ -77,19 +95,22 @@ func beyondLimits(violations []fault.Violation) bool {
 	})
 }
 
-// ask has all owners look at the same time.
-func (c *checker) ask(ctx context.Context, tenant workflow.Tenant, w *workflowv1.Workflow) ([]fault.Violation, error) {
-	answers := make([][]fault.Violation, len(c.owners))
-	var group errgroup.Group
-	for i, owner := range c.owners {
-		group.Go(func() error {
-			var err error
-			answers[i], err = owner.Validate(ctx, tenant, w)
-			return err
-		})
+// ask has one owner after the other look: what one knows of the event helps the next.
+func (c *checker) ask(ctx context.Context, tenant workflow.Tenant, w *workflowv1.Workflow, x *examination) {
+	var data *structpb.Struct
+	for _, owner := range c.owners {
+		opinion, err := owner.Validate(ctx, tenant, w, data)
+		if err != nil {
+			// The next may have something to say all the same.
+			x.away = err
+			continue
+		}
+		if opinion.DataSchema != nil {
+			data = opinion.DataSchema
+		}
+		x.violations = append(x.violations, opinion.Violations...)
+		x.warnings = append(x.warnings, opinion.Warnings...)
 	}
-	err := group.Wait()
-	return slices.Concat(answers...), err
 }
 
 // contractViolations applies the contract's rules to what people write; the rest of a workflow is ours.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"workflow.uniconnect/pkg/fault"
 	peerv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/peer/v1"
@@ -20,6 +21,14 @@ const (
 	retryAfter      = time.Second
 )
 
+// Opinion is what an owner says of a workflow.
+type Opinion struct {
+	// Violations keep it from being saved; Warnings do not.
+	Violations, Warnings []fault.Violation
+	// DataSchema is the JSON Schema of `event.data`, nil when nothing is known of it.
+	DataSchema *structpb.Struct
+}
+
 // Scheduler is trigger-scheduler.
 type Scheduler struct{ client peerv1.TriggerServiceClient }
 
@@ -31,12 +40,14 @@ func NewScheduler(conn grpc.ClientConnInterface) *Scheduler {
 // Name returns the service's name.
 func (s *Scheduler) Name() string { return "trigger-scheduler" }
 
-// Validate finds the problems of a workflow's trigger and date range.
-func (s *Scheduler) Validate(ctx context.Context, tenant workflow.Tenant, w *workflowv1.Workflow) ([]fault.Violation, error) {
+// Validate finds the problems of a workflow's trigger and date range, and tells what the event that starts it carries.
+func (s *Scheduler) Validate(ctx context.Context, tenant workflow.Tenant, w *workflowv1.Workflow, _ *structpb.Struct) (Opinion, error) {
 	ctx, cancel := context.WithTimeout(ctx, validateTimeout)
 	defer cancel()
 	resp, err := s.client.ValidateTrigger(ctx, &peerv1.ValidateTriggerRequest{Tenant: string(tenant), Workflow: w})
-	return violations(resp.GetViolations()), away(ctx, err)
+	o := opinion(resp.GetViolations())
+	o.DataSchema = resp.GetDataSchema()
+	return o, away(ctx, err)
 }
 
 // Finalize removes what belongs to a workflow and starts it no more.
@@ -58,12 +69,12 @@ func NewExecutor(conn grpc.ClientConnInterface) *Executor {
 // Name returns the service's name.
 func (e *Executor) Name() string { return "executor" }
 
-// Validate finds the problems of a workflow's steps and settings.
-func (e *Executor) Validate(ctx context.Context, tenant workflow.Tenant, w *workflowv1.Workflow) ([]fault.Violation, error) {
+// Validate finds the problems of a workflow's steps and settings, given what is known of the event that starts it.
+func (e *Executor) Validate(ctx context.Context, tenant workflow.Tenant, w *workflowv1.Workflow, data *structpb.Struct) (Opinion, error) {
 	ctx, cancel := context.WithTimeout(ctx, validateTimeout)
 	defer cancel()
-	resp, err := e.client.ValidateSteps(ctx, &peerv1.ValidateStepsRequest{Tenant: string(tenant), Workflow: w})
-	return violations(resp.GetViolations()), away(ctx, err)
+	resp, err := e.client.ValidateSteps(ctx, &peerv1.ValidateStepsRequest{Tenant: string(tenant), Workflow: w, DataSchema: data})
+	return opinion(resp.GetViolations()), away(ctx, err)
 }
 
 // Finalize removes the executions of a workflow.
@@ -74,12 +85,17 @@ func (e *Executor) Finalize(ctx context.Context, tenant workflow.Tenant, id work
 	return resp.GetDone(), err
 }
 
-func violations(in []*peerv1.Violation) []fault.Violation {
-	out := make([]fault.Violation, len(in))
-	for i, v := range in {
-		out[i] = fault.Violation{Field: v.GetField(), Description: v.GetDescription(), Reason: fault.Reason(v.GetReason())}
+func opinion(said []*peerv1.Violation) Opinion {
+	var o Opinion
+	for _, v := range said {
+		violation := fault.Violation{Field: v.GetField(), Description: v.GetDescription(), Reason: fault.Reason(v.GetReason())}
+		if v.GetWarning() {
+			o.Warnings = append(o.Warnings, violation)
+		} else {
+			o.Violations = append(o.Violations, violation)
+		}
 	}
-	return out
+	return o
 }
 
 // away gives a failed question its meaning for the caller of ours: an owner that cannot answer now is a service that is away, and what
