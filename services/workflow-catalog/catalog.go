@@ -24,6 +24,7 @@ import (
 	accessv1 "workflow.uniconnect/proto/gen/go/uniconnect/access/v1"
 	peerv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/peer/v1"
 	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
+	"workflow.uniconnect/services/workflow-catalog/internal/audit"
 	"workflow.uniconnect/services/workflow-catalog/internal/deletion"
 	"workflow.uniconnect/services/workflow-catalog/internal/feed"
 	"workflow.uniconnect/services/workflow-catalog/internal/grpcapi"
@@ -108,7 +109,8 @@ func (s *Service) build(ctx context.Context) error {
 	s.deletions = deletion.NewLoop(s.store, []deletion.Owner{triggers, steps}, logger)
 	catalog := workflow.NewCatalog(workflow.Deps{Store: s.store, NewID: newID, Changed: s.changed})
 	s.definitions = grpcapi.NewDefinitions(grpcapi.DefinitionDeps{Catalog: catalog, Hub: s.hub, Source: s.store, Encode: encode})
-	if err := s.observe(); err != nil {
+	refusals, err := s.observe()
+	if err != nil {
 		return err
 	}
 	s.enforcer = access.NewEnforcer(access.Options{Module: tenant.ModuleWorkflow, Grants: s.grants})
@@ -116,9 +118,9 @@ func (s *Service) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.listen(ctx, grpcapi.NewCatalog(grpcapi.CatalogDeps{
+	return s.listen(ctx, refusals, grpcapi.NewCatalog(grpcapi.CatalogDeps{
 		Catalog: catalog, Owners: []grpcapi.Owner{triggers, steps}, Calls: s.store, Previewer: deletion.NewPreviewer(s.store, steps),
-		Templates: templates, Allowed: s.allowed,
+		Templates: templates, Allowed: s.allowed, Audit: s.store,
 	}))
 }
 
@@ -148,11 +150,11 @@ func (s *Service) dial(addr string) (*grpc.ClientConn, error) {
 	return conn, nil
 }
 
-func (s *Service) listen(ctx context.Context, catalog *grpcapi.Catalog) error {
+func (s *Service) listen(ctx context.Context, refusals *audit.Refusals, catalog *grpcapi.Catalog) error {
 	server, err := grpcserver.New(ctx, grpcserver.Options{
 		Addr: s.cfg.Settings.CatalogAddr, Listener: s.cfg.Listener, Telemetry: s.cfg.Telemetry, Verifier: s.cfg.Verifier,
 		Enforcer: s.enforcer,
-		Dev:      s.cfg.Settings.Dev, HandlerValidated: grpcapi.HandlerValidated(),
+		Dev:      s.cfg.Settings.Dev, HandlerValidated: grpcapi.HandlerValidated(), Refused: grpcapi.Refused(refusals),
 	})
 	if err != nil {
 		return err
@@ -172,7 +174,7 @@ func (s *Service) Run(ctx context.Context) error {
 	group := lifecycle.NewGroup(ctx)
 	group.Go("change feed", s.hub.Run)
 	group.Go("deletions", s.deletions.Run)
-	group.Go("retention", s.prune)
+	group.Go("upkeep", s.upkeep)
 	group.Go("grpc server", s.server.Run)
 	err := group.Wait()
 	s.definitions.Wait()

@@ -7,22 +7,28 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 
+	"workflow.uniconnect/services/workflow-catalog/internal/audit"
 	"workflow.uniconnect/services/workflow-catalog/internal/postgres"
 )
 
 const (
-	pruneInterval = time.Hour
+	upkeepInterval = time.Hour
 	// A watcher that was away for longer begins with a snapshot.
 	keepChanges    = 7 * 24 * time.Hour
 	keepRequests   = 7 * 24 * time.Hour
 	keepTombstones = 30 * 24 * time.Hour
 )
 
-// prune drops what has been kept long enough, now and then.
-func (s *Service) prune(ctx context.Context) error {
-	ticker := time.NewTicker(pruneInterval)
+// upkeep drops what has been kept long enough, and lists what a program of the release before has changed, now and then.
+func (s *Service) upkeep(ctx context.Context) error {
+	ticker := time.NewTicker(upkeepInterval)
 	defer ticker.Stop()
 	for {
+		if n, err := s.store.Relist(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.Telemetry.Logger.WarnContext(ctx, "some workflows are listed as they were", "error", err)
+		} else if n > 0 {
+			s.cfg.Telemetry.Logger.InfoContext(ctx, "workflows are listed that the release before has changed", "workflows", n)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -35,21 +41,25 @@ func (s *Service) prune(ctx context.Context) error {
 	}
 }
 
-// observe registers the service's metrics.
-func (s *Service) observe() error {
+// observe registers the service's metrics, and returns the record of refusals, which counts what it loses.
+func (s *Service) observe() (*audit.Refusals, error) {
 	meter := s.cfg.Telemetry.Meter("workflow.uniconnect/services/workflow-catalog")
 	watchers, err := meter.Int64ObservableGauge("uc.catalog.watchers", metric.WithDescription("Open watches of definitions"))
 	if err != nil {
-		return fmt.Errorf("make metric: %w", err)
+		return nil, fmt.Errorf("make metric: %w", err)
 	}
 	lag, err := meter.Float64ObservableGauge("uc.catalog.feed.lag", metric.WithUnit("s"),
 		metric.WithDescription("Time since the change feed was last read to its end"))
 	if err != nil {
-		return fmt.Errorf("make metric: %w", err)
+		return nil, fmt.Errorf("make metric: %w", err)
 	}
 	pending, err := meter.Int64ObservableGauge("uc.catalog.deletions.pending", metric.WithDescription("Workflows on their way out"))
 	if err != nil {
-		return fmt.Errorf("make metric: %w", err)
+		return nil, fmt.Errorf("make metric: %w", err)
+	}
+	lost, err := meter.Int64Counter("uc.catalog.audit.lost", metric.WithDescription("Refusals that could not be written down"))
+	if err != nil {
+		return nil, fmt.Errorf("make metric: %w", err)
 	}
 	_, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		o.ObserveInt64(watchers, s.definitions.Watchers())
@@ -58,7 +68,7 @@ func (s *Service) observe() error {
 		return nil
 	}, watchers, lag, pending)
 	if err != nil {
-		return fmt.Errorf("register metrics: %w", err)
+		return nil, fmt.Errorf("register metrics: %w", err)
 	}
-	return nil
+	return audit.NewRefusals(s.store, s.cfg.Telemetry.Logger, func(ctx context.Context) { lost.Add(ctx, 1) }), nil
 }

@@ -144,41 +144,6 @@ func TestService_other_tenants_ids(t *testing.T) {
 	}
 }
 
-func TestService_ListWorkflows(t *testing.T) {
-	t.Parallel()
-	s, r := started(t)
-	ctx, client := s.owner(t), r.workflows()
-	var want []string
-	for i := range 5 {
-		want = append(want, r.create(t, ctx, fmt.Sprint("w", i)).GetTitle())
-	}
-	slices.Reverse(want)
-	var got []string
-	req := &workflowv1.ListWorkflowsRequest{PageSize: 2}
-	for {
-		page, err := client.ListWorkflows(ctx, req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, w := range page.GetWorkflows() {
-			got = append(got, w.GetTitle())
-		}
-		if page.GetNextPageToken() == "" {
-			break
-		}
-		req.PageToken = page.GetNextPageToken()
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	_, err := client.ListWorkflows(s.as(t, auth.Principal{Tenant: "globex", Subject: "owner"}), req)
-	wantFault(t, err, fault.KindInvalidArgument, "PAGE_TOKEN")
-	for _, size := range []int32{-1, 201} {
-		_, err := client.ListWorkflows(ctx, &workflowv1.ListWorkflowsRequest{PageSize: size})
-		wantFault(t, err, fault.KindInvalidArgument, "INVALID_FIELDS")
-	}
-}
-
 func TestService_request_ids(t *testing.T) {
 	t.Parallel()
 	s, r := started(t)

@@ -10,6 +10,7 @@ import (
 	"workflow.uniconnect/pkg/faultpoint"
 	"workflow.uniconnect/pkg/grpcserver"
 	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
+	"workflow.uniconnect/services/workflow-catalog/internal/audit"
 	"workflow.uniconnect/services/workflow-catalog/internal/deletion"
 	"workflow.uniconnect/services/workflow-catalog/internal/template"
 	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
@@ -24,6 +25,7 @@ type Catalog struct {
 	documents *documents
 	templates *template.Library
 	allowed   func(ctx context.Context, method string) error
+	audit     audit.Log
 }
 
 // CatalogDeps is what WorkflowCatalogService is made of. All are required.
@@ -39,13 +41,15 @@ type CatalogDeps struct {
 	Templates *template.Library
 	// Allowed answers whether the caller may call a method, by its full name.
 	Allowed func(ctx context.Context, method string) error
+	// Audit is what was changed and who was refused.
+	Audit audit.Log
 }
 
 // NewCatalog returns the service.
 func NewCatalog(deps CatalogDeps) *Catalog {
 	return &Catalog{
 		catalog: deps.Catalog, checker: checker{owners: deps.Owners, calls: deps.Calls}, previewer: deps.Previewer,
-		documents: newDocuments(), templates: deps.Templates, allowed: deps.Allowed,
+		documents: newDocuments(), templates: deps.Templates, allowed: deps.Allowed, audit: deps.Audit,
 	}
 }
 
@@ -54,6 +58,7 @@ func HandlerValidated() []string {
 	return []string{
 		workflowv1.WorkflowCatalogService_CreateWorkflow_FullMethodName,
 		workflowv1.WorkflowCatalogService_UpdateWorkflow_FullMethodName,
+		workflowv1.WorkflowCatalogService_ValidateWorkflow_FullMethodName,
 	}
 }
 

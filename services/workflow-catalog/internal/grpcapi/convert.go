@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -26,6 +27,9 @@ func workflowMessage(w workflow.Workflow) (*workflowv1.Workflow, error) {
 		return nil, err
 	}
 	describe(out, w)
+	if w.State != workflow.Deleting {
+		out.Warnings = warnings(out, time.Now())
+	}
 	return out, nil
 }
 
@@ -98,11 +102,16 @@ func newCall(ctx context.Context, method string, req mutation) (workflow.Call, [
 			call.RequestID = values[0]
 		}
 	}
-	if len(call.RequestID) > maxRequestID || strings.ContainsFunc(call.RequestID, isControl) {
+	call.Origin, call.UserAgent = originOf(ctx)
+	if !validRequestID(call.RequestID) {
 		return call, []fault.Violation{{Field: field, Description: fmt.Sprintf("must be printable text of at most %d bytes", maxRequestID)}}, nil
 	}
 	call.Hash, err = hashOf(req)
 	return call, nil, err
+}
+
+func validRequestID(id string) bool {
+	return len(id) <= maxRequestID && utf8.ValidString(id) && !strings.ContainsFunc(id, isControl)
 }
 
 // callerOf returns the caller, whose tenant is the call's.

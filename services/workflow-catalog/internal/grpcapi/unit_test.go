@@ -4,16 +4,20 @@ import (
 	"context"
 	"errors"
 	"math"
+	"net"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -24,6 +28,7 @@ import (
 	peerv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/peer/v1"
 	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
 	"workflow.uniconnect/services/workflow-catalog/internal/feed"
+	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -145,22 +150,56 @@ func TestUnstorable(t *testing.T) {
 	}
 }
 
-func TestPageToken(t *testing.T) {
+func TestPosition(t *testing.T) {
 	const id = "0198c0de-0000-7000-8000-000000000001"
-	token, err := pageToken("acme", id)
-	if err != nil {
-		t.Fatal(err)
+	noon := time.Date(2026, 1, 1, 12, 0, 0, 1000, time.UTC)
+	for order, want := range map[workflow.OrderBy]workflow.Position{
+		workflow.ByCreateTime: {ID: id, Time: noon},
+		workflow.ByTitle:      {ID: id, Title: "ärger"},
+	} {
+		b := positionBytes(order, want)
+		got, err := positionOf(order, b)
+		if err != nil || *got != want {
+			t.Errorf("order %d: got %v, %v; want %v", order, got, err, want)
+		}
+		if _, err := positionOf(order, b[:10]); err == nil {
+			t.Errorf("order %d: half an id is accepted", order)
+		}
 	}
-	if got, err := parsePageToken("acme", token); err != nil || got != id {
-		t.Errorf("got %s, %v; want %s", got, err, id)
-	}
-	for name, forged := range map[string]string{"text": "page 2", "cut": token[:20], "id": id, "long": token + "AAAA"} {
-		if _, err := parsePageToken("acme", forged); err == nil {
+	head := positionBytes(workflow.ByTitle, workflow.Position{ID: id})
+	for name, forged := range map[string]struct {
+		order workflow.OrderBy
+		rest  string
+	}{
+		"short_time": {workflow.ByUpdateTime, "1234"}, "long_time": {workflow.ByUpdateTime, "123456789"},
+		"year_0": {workflow.ByUpdateTime, "\x80\x00\x00\x00\x00\x00\x00\x00"}, "year_200000": {workflow.ByUpdateTime, "\x70\x00\x00\x00\x00\x00\x00\x00"},
+		"nul": {workflow.ByTitle, "a\x00b"}, "not_utf8": {workflow.ByTitle, "a\xff"},
+	} {
+		if _, err := positionOf(forged.order, append(slices.Clone(head), forged.rest...)); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	if _, err := parsePageToken("globex", token); err == nil {
-		t.Error("another tenant's token is accepted")
+}
+
+func TestAddressOf(t *testing.T) {
+	from := peer.NewContext(t.Context(), &peer.Peer{Addr: &net.TCPAddr{IP: net.ParseIP("::ffff:10.0.0.9"), Port: 4711}})
+	for name, c := range map[string]struct {
+		headers []string
+		want    string
+	}{
+		"peer":      {nil, "10.0.0.9"},
+		"last_hop":  {[]string{"x-forwarded-for", "198.51.100.1, 203.0.113.7"}, "203.0.113.7"},
+		"ipv6":      {[]string{"x-forwarded-for", "2001:db8::1"}, "2001:db8::1"},
+		"no_addr":   {[]string{"x-forwarded-for", "203.0.113.7, <script>"}, "10.0.0.9"},
+		"with_port": {[]string{"x-forwarded-for", "203.0.113.7:80"}, "10.0.0.9"},
+	} {
+		if got := addressOf(metadata.NewIncomingContext(from, metadata.Pairs(c.headers...))); got != c.want {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+	}
+	agent := metadata.Pairs("user-agent", "grpc-go/1", "grpcgateway-user-agent", "curl/8\x00\n"+strings.Repeat("é", 200))
+	if got := agentOf(metadata.NewIncomingContext(from, agent)); !strings.HasPrefix(got, "curl/8  é") || len(got) > 256 || !utf8.ValidString(got) {
+		t.Errorf("agent: got %q", got)
 	}
 }
 

@@ -35,12 +35,6 @@ WITH stamped AS (
 )
 SELECT w.create_time, w.update_time, w.active_since, ` + annotationColumns + ` FROM stamped w` + annotationJoins
 
-const insertAudit = `
-INSERT INTO audit_entries (tenant, at, actor, action, workflow_id, outcome, before_hash, after_hash, request_id)
-VALUES ($1, coalesce($2::timestamptz, clock_timestamp()), $3, $4, $5, $6, $7, $8, $9)`
-
-const outcomeOK = "OK"
-
 // finishChange is the end of every change's transaction: it takes the feed's lock, gives w its times and what is kept beside it, and writes
 // the feed, the audit and the answer.
 func finishChange(ctx context.Context, tx pgx.Tx, call workflow.Call, before, w *workflow.Workflow) error {
@@ -60,13 +54,13 @@ func finishChange(ctx context.Context, tx pgx.Tx, call workflow.Call, before, w 
 	}
 	w.ActiveSince = deref(activeSince)
 	w.LastBackup, w.Draft = notes.backup(), notes.draft()
-	var beforeHash []byte
+	entry := entryOf(call, w.ID)
+	entry.At, entry.AfterHash = w.UpdateTime, w.Fingerprint()
 	if before != nil {
-		beforeHash = before.Fingerprint()
+		entry.BeforeHash = before.Fingerprint()
 	}
-	if _, err := tx.Exec(ctx, insertAudit, w.Tenant, w.UpdateTime, call.Actor, call.Method, w.ID, outcomeOK, beforeHash,
-		w.Fingerprint(), call.RequestID); err != nil {
-		return fmt.Errorf("write the audit: %w", err)
+	if err := writeAudit(ctx, tx, entry); err != nil {
+		return err
 	}
 	return answerRequest(ctx, tx, call, w.ID, call.AnswerTo(*w))
 }
@@ -87,9 +81,10 @@ type noted struct{ before, after []byte }
 
 // finishNote is the end of every transaction that began with beginNote: it writes the audit, the answer and the feed.
 func finishNote(ctx context.Context, tx pgx.Tx, call workflow.Call, w workflow.Workflow, hashes noted, answer any) error {
-	if _, err := tx.Exec(ctx, insertAudit, w.Tenant, nil, call.Actor, call.Method, w.ID, outcomeOK, hashes.before, hashes.after,
-		call.RequestID); err != nil {
-		return fmt.Errorf("write the audit: %w", err)
+	entry := entryOf(call, w.ID)
+	entry.BeforeHash, entry.AfterHash = hashes.before, hashes.after
+	if err := writeAudit(ctx, tx, entry); err != nil {
+		return err
 	}
 	if err := answerRequest(ctx, tx, call, w.ID, answer); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"workflow.uniconnect/pkg/faultpoint"
+	"workflow.uniconnect/services/workflow-catalog/internal/audit"
 	"workflow.uniconnect/services/workflow-catalog/internal/deletion"
 	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
 )
@@ -90,9 +91,12 @@ func (s *Store) Remove(ctx context.Context, d deletion.Deletion) error {
 		if err := removeRows(ctx, tx, d, deleteChanges, forgetAnswers, insertTombstone); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, insertAudit, d.Tenant, nil, before.UpdateUser, auditDeleted, d.ID, outcomeOK,
-			before.Fingerprint(), nil, ""); err != nil {
-			return fmt.Errorf("write the audit: %w", err)
+		entry := audit.Entry{
+			Tenant: d.Tenant, Actor: before.UpdateUser, Action: auditDeleted, WorkflowID: d.ID, Outcome: audit.OK,
+			BeforeHash: before.Fingerprint(),
+		}
+		if err := writeAudit(ctx, tx, entry); err != nil {
+			return err
 		}
 		faultpoint.Hit("catalog.delete.removing")
 		return nil

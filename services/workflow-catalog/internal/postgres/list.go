@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"strings"
 	"time"
 
@@ -264,100 +263,4 @@ func (s *Store) Documents(ctx context.Context, tenant workflow.Tenant, workflows
 		return nil
 	})
 	return wrap("read documents", err)
-}
-
-// listed is what lists filter by and sort by of a workflow.
-type listed struct {
-	trigger   workflow.TriggerType
-	eventType string
-	titleKey  string
-	terms     []string
-}
-
-// listedOf finds it in a workflow's configuration.
-func listedOf(w *workflow.Workflow) (listed, error) {
-	var config struct {
-		Trigger struct {
-			Event *struct {
-				EventType string `json:"eventType"`
-			} `json:"event"`
-			Schedule json.RawMessage `json:"schedule"`
-			Manual   json.RawMessage `json:"manual"`
-		} `json:"trigger"`
-	}
-	if err := json.Unmarshal(w.Config.Document, &config); err != nil {
-		return listed{}, fmt.Errorf("decode configuration: %w", err)
-	}
-	l := listed{titleKey: workflow.SortKey(w.Config.Title)}
-	switch t := config.Trigger; {
-	case t.Event != nil:
-		l.trigger, l.eventType = workflow.EventTrigger, t.Event.EventType
-	case t.Schedule != nil:
-		l.trigger = workflow.ScheduleTrigger
-	case t.Manual != nil:
-		l.trigger = workflow.ManualTrigger
-	}
-	l.terms = []string{
-		term(w.Tenant, everyTerm, ""), term(w.Tenant, stateTerm, w.State),
-		term(w.Tenant, triggerTerm, l.trigger), term(w.Tenant, eventTerm, l.eventType),
-	}
-	for _, word := range workflow.Words(w.Config.Title) {
-		l.terms = append(l.terms, string(w.Tenant)+"/"+word)
-	}
-	return l, nil
-}
-
-// The kinds of terms beside words.
-const (
-	everyTerm   = "*"
-	stateTerm   = "s"
-	triggerTerm = "t"
-	eventTerm   = "e"
-)
-
-// term returns the term that says something of a workflow. Like those of words it has no character that means something in a query: tenants
-// and event types are names.
-func term(tenant workflow.Tenant, kind string, value any) string {
-	return fmt.Sprint(tenant, "=", kind, value)
-}
-
-func wordTerms(tenant workflow.Tenant, words []string) []string {
-	parts := make([]string, len(words))
-	for i, word := range words {
-		parts[i] = quoted(string(tenant)+"/"+word) + ":*"
-	}
-	return parts
-}
-
-// termsQuery returns a filter as a query for terms.
-func termsQuery(tenant workflow.Tenant, f workflow.Filter) string {
-	parts := wordTerms(tenant, f.Words)
-	parts = appendAny(parts, tenant, stateTerm, f.States)
-	parts = appendAny(parts, tenant, triggerTerm, f.TriggerTypes)
-	parts = appendAny(parts, tenant, eventTerm, f.EventTypes)
-	if len(parts) == 0 {
-		// What must not be there is looked for among what is.
-		parts = append(parts, quoted(term(tenant, everyTerm, "")))
-	}
-	for _, eventType := range f.NotEventTypes {
-		parts = append(parts, "!"+quoted(term(tenant, eventTerm, eventType)))
-	}
-	return strings.Join(parts, " & ")
-}
-
-// appendAny adds that one of the values must be there, unless any will do.
-func appendAny[T any](parts []string, tenant workflow.Tenant, kind string, values []T) []string {
-	if values == nil {
-		return parts
-	}
-	choice := make([]string, len(values))
-	for i, v := range values {
-		choice[i] = quoted(term(tenant, kind, v))
-	}
-	return append(parts, "("+strings.Join(choice, " | ")+")")
-}
-
-// quoted writes a term in a query. Terms have nothing to escape; that none has is not left to whoever makes them.
-func quoted(term string) string {
-	return "'" + strings.NewReplacer(`'`, `''`, `\`, `\\`).Replace(term) + "'"
 }

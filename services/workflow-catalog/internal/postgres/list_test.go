@@ -210,3 +210,37 @@ func TestStore_List_under_changes(t *testing.T) {
 		}
 	}
 }
+
+// TestStore_Relist has a program of the release before at work, which knows nothing of lists.
+func TestStore_Relist(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	for i := range 205 {
+		e.addWith(t, fmt.Sprint("w", i), onEnded, workflow.Active)
+	}
+	changed := e.addWith(t, "Old words", onEnded, workflow.Active)
+	if n, err := e.store.Relist(t.Context()); err != nil || n != 0 {
+		t.Errorf("got %d, %v; want nothing to do", n, err)
+	}
+	for _, query := range []string{
+		`UPDATE workflows SET listed_version = NULL, terms = '', title_key = '', trigger_type = 0, event_type = '' WHERE title LIKE 'w%'`,
+		`UPDATE workflows SET title = 'Ärger neu', state = 1, version = version + 1 WHERE id = '` + string(changed.ID) + `'`,
+	} {
+		if _, err := e.pool.Exec(t.Context(), query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := e.store.Relist(t.Context()); err != nil || n != 206 {
+		t.Errorf("got %d, %v; want all 206", n, err)
+	}
+	if n, err := e.store.Relist(t.Context()); err != nil || n != 0 {
+		t.Errorf("again: got %d, %v; want nothing to do", n, err)
+	}
+	filter := workflow.Filter{Words: []string{"ärg"}, States: []workflow.State{workflow.Inactive}}
+	if got := e.titles(t, workflow.ListQuery{Limit: 5, Filter: filter}); len(got) != 1 {
+		t.Errorf("got %v, want the one that was renamed", got)
+	}
+	if got := e.titles(t, workflow.ListQuery{Limit: 200, Filter: workflow.Filter{EventTypes: []string{"call.ended"}, Words: []string{"w"}}}); len(got) != 205 {
+		t.Errorf("got %d, want 205", len(got))
+	}
+}

@@ -30,6 +30,8 @@ type Call struct {
 	Tenant Tenant
 	// Actor is the subject of the caller's token.
 	Actor string
+	// Origin is the address that the call came from, UserAgent what the caller's program calls itself; empty when not known.
+	Origin, UserAgent string
 	// Method is what the request asks for.
 	Method string
 	// RequestID is the client's name for this request; empty when it gave none.
