@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"workflow.uniconnect/pkg/access"
 	"workflow.uniconnect/pkg/admin"
@@ -48,6 +49,8 @@ type owners struct {
 	finalized map[string]bool // workflow ids by service, as in "triggers id"
 	notYet    int             // how often executions are not done
 	addr      string
+	data      *structpb.Struct // what is known of the event
+	told      *structpb.Struct // what the owner of the steps was told of it
 }
 
 func (o *owners) note(what string) {
@@ -75,13 +78,14 @@ func (o *owners) ValidateTrigger(context.Context, *peerv1.ValidateTriggerRequest
 	o.note("trigger")
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return &peerv1.ValidateTriggerResponse{Violations: slices.DeleteFunc(slices.Clone(o.found), func(v *peerv1.Violation) bool { return v.Field[0] != 't' })}, nil
+	return &peerv1.ValidateTriggerResponse{DataSchema: o.data, Violations: slices.DeleteFunc(slices.Clone(o.found), func(v *peerv1.Violation) bool { return v.Field[0] != 't' })}, nil
 }
 
-func (o *owners) ValidateSteps(context.Context, *peerv1.ValidateStepsRequest) (*peerv1.ValidateStepsResponse, error) {
+func (o *owners) ValidateSteps(_ context.Context, req *peerv1.ValidateStepsRequest) (*peerv1.ValidateStepsResponse, error) {
 	o.note("steps")
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.told = req.GetDataSchema()
 	return &peerv1.ValidateStepsResponse{Violations: slices.DeleteFunc(slices.Clone(o.found), func(v *peerv1.Violation) bool { return v.Field[0] == 't' })}, nil
 }
 
