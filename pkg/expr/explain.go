@@ -30,7 +30,7 @@ func (x *explainer) explain(problem *common.Error, id int64) *Error {
 	case strings.HasPrefix(text, "found no matching overload"):
 		e.Message = x.overload(node)
 	case strings.HasPrefix(text, "expected type"):
-		e.Message = fmt.Sprintf("%s is %s, expected %s", x.text(node), x.words(node), words(types.BoolType))
+		e.Message = fmt.Sprintf("%s is %s, expected %s", x.text(node), x.words(node), wanted(Bool))
 	case strings.Contains(text, "does not support field selection") && node.Kind() == ast.SelectKind:
 		operand := node.AsSelect().Operand()
 		e.Message = fmt.Sprintf("%s is %s and has no field %s", x.text(operand), x.words(operand), node.AsSelect().FieldName())
@@ -141,6 +141,18 @@ func (x *explainer) find(id int64) ast.Expr {
 
 // String says what a value of the type is to somebody who does not program.
 func (t Type) String() string { return words(t.cel()) }
+
+// wanted says what type an expression must yield, with CEL's name where there is a function of that name.
+func wanted(t Type) string {
+	switch t {
+	case Bool:
+		return t.String() + " (bool)"
+	case Timestamp:
+		return t.String() + " (timestamp)"
+	default:
+		return t.String()
+	}
+}
 
 // words says what a type is to somebody who does not program.
 func words(t *types.Type) string {

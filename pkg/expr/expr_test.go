@@ -96,7 +96,7 @@ func TestEnv_Compile_names_the_place(t *testing.T) {
 	}{
 		"unknown variable": {"event.data.n == 1 &&\n  evnt.x", Bool, 2, 3, "undeclared reference"},
 		"syntax":           {"event.data.n ==", Bool, 1, 16, "Syntax error"},
-		"wrong type":       {"index + 1", Bool, 1, 1, "yields a whole number, expected true or false"},
+		"wrong type":       {"index + 1", Bool, 1, 1, "yields a whole number, expected true or false (bool)"},
 		"bad regex":        {`"a".matches("(")`, Bool, 1, 13, "invalid matches argument"},
 		"too long":         {strings.Repeat("1+", MaxLength) + "1", Any, 1, 1, "the limit is 4096"},
 		"too deep":         {deep, Any, 1, 0, ""},

@@ -72,7 +72,7 @@ func (e *Env) Compile(source string, want Type) (*Program, error) {
 		}
 	}
 	if !fits(yields, want) {
-		return nil, &Error{Line: 1, Column: 1, Message: fmt.Sprintf("the expression yields %s, expected %s", words(yields), words(want.cel()))}
+		return nil, &Error{Line: 1, Column: 1, Message: fmt.Sprintf("the expression yields %s, expected %s", words(yields), wanted(want))}
 	}
 	p := &Program{ast: checked.NativeRep(), metered: needsMeter(checked.NativeRep()), yields: yields}
 	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}

@@ -49,7 +49,7 @@ func TestTriggers_ValidateTrigger_types(t *testing.T) {
 		"comparison": {&workflowv1.EventTrigger{EventType: "call.ended", Filter: expression("event.data.hold_ms >= 0 &&\n  event.data.talk_ms == '5'")},
 			[]string{"trigger.event.filter.expression EXPRESSION: 2:22: == needs both sides of one kind: event.data.talk_ms is a whole number"}, true},
 		"not_a_bool": {&workflowv1.EventTrigger{EventType: "call.ended", Filter: expression(`event.data.talk_ms`)},
-			[]string{"trigger.event.filter.expression EXPRESSION: 1:1: the expression yields a whole number, expected true or false"}, true},
+			[]string{"trigger.event.filter.expression EXPRESSION: 1:1: the expression yields a whole number, expected true or false (bool)"}, true},
 		"unknown_attribute": {&workflowv1.EventTrigger{EventType: "call.ended", Filter: expression(`event.tenant == "acme"`)},
 			[]string{"trigger.event.filter.expression EXPRESSION: 1:6: event has no field tenant; it has data, id, source, subject, time, type"}, true},
 		"key": {&workflowv1.EventTrigger{EventType: "call.ended", DedupeKey: `event.data.call_id + event.data.talk_ms`},

@@ -268,7 +268,7 @@ func (w *checkWalk) ruleReferences(field string, at place, g *expr.RuleGroup) {
 // until checks an expression that yields an instant. Data has it as text.
 func (w *checkWalk) until(field string, at place, source string) {
 	if t := w.expression(field, at, source, expr.Any); t != expr.Any && t != expr.String {
-		w.fail(field, reasonExpression, fmt.Sprintf("1:1: the expression yields %s, expected %s", t, expr.Timestamp))
+		w.fail(field, reasonExpression, fmt.Sprintf("1:1: the expression yields %s, expected %s (timestamp)", t, expr.Timestamp))
 	}
 }
 
