@@ -198,6 +198,7 @@ func (s *Service) report(stream *bus.Stream, store *postgres.Store) error {
 		Mended:       func() int64 { return int64(s.consumer.Health().Mended) },
 		IndexSize:    func() int64 { return int64(s.index.Len()) },
 		WatchSilence: s.tracker.Silence,
+		Rebuilt:      s.watch.Rebuilt,
 	})
 }
 

@@ -120,6 +120,7 @@ type Gauges struct {
 	Mended           func() int64
 	IndexSize        func() int64
 	WatchSilence     func() time.Duration
+	Rebuilt          func() time.Duration
 }
 
 // Register adds the gauges to a meter.
@@ -146,6 +147,7 @@ func Register(meter metric.Meter, g Gauges) error {
 	}{
 		"uc.scheduler.stream.oldest.age": {"age of the oldest message that is not settled", g.OldestAge},
 		"uc.scheduler.watch.silence":     {"time since the catalog's watch said something", g.WatchSilence},
+		"uc.scheduler.index.rebuild":     {"how long reading all definitions took the last time", g.Rebuilt},
 	}
 	for name, m := range seconds {
 		_, err := meter.Float64ObservableGauge(name, metric.WithDescription(m.description), metric.WithUnit("s"),

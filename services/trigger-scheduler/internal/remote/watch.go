@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -40,12 +41,16 @@ type Watch struct {
 	follower Follower
 	logger   *slog.Logger
 	token    string // where to go on; empty begins with a snapshot
+	rebuilt  atomic.Int64
 }
 
 // NewWatch returns a watch; Run follows.
 func NewWatch(conn grpc.ClientConnInterface, follower Follower, logger *slog.Logger) *Watch {
 	return &Watch{client: peerv1.NewDefinitionServiceClient(conn), follower: follower, logger: logger}
 }
+
+// Rebuilt is how long the last snapshot took, from the call until the follower had it; zero before the first.
+func (w *Watch) Rebuilt() time.Duration { return time.Duration(w.rebuilt.Load()) }
 
 // Run follows until ctx ends. A lost watch is resumed where it was; one that cannot be resumed begins with a snapshot.
 func (w *Watch) Run(ctx context.Context) error {
@@ -89,6 +94,7 @@ func (w *Watch) follow(ctx context.Context) (heard bool, err error) {
 		w.follower.Resumed()
 	}
 	var snapshot []index.Definition
+	begun := time.Now()
 	for {
 		resp, err := stream.Recv()
 		switch {
@@ -111,7 +117,11 @@ func (w *Watch) follow(ctx context.Context) (heard bool, err error) {
 		}
 		switch {
 		case resp.GetSnapshotComplete():
-			w.follower.Snapshot(ctx, append(snapshot, defs...), asOf)
+			snapshot = append(snapshot, defs...)
+			w.follower.Snapshot(ctx, snapshot, asOf)
+			took := time.Since(begun)
+			w.rebuilt.Store(int64(took))
+			w.logger.InfoContext(ctx, "definitions are read", "workflows", len(snapshot), "took", took)
 			snapshot = nil
 		case resp.GetResumeToken() == "": // a part of a snapshot
 			snapshot = append(snapshot, defs...)
