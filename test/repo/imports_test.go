@@ -27,7 +27,7 @@ func adapters() []string {
 	var all []string
 	for _, name := range []string{
 		"postgres", "grpcapi", "bus", "remote", "peer", // storage, calls in, events in, calls out
-		"definition", "eventpb", // translate the contract's messages
+		"definition", "eventpb", "template", // translate the contract's messages, or hold them as files
 		"httpaction", "crm", "egress", // what actions reach
 		"observe",                                // metrics and spans
 		"httpapi",                                // the sandbox's face

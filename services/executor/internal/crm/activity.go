@@ -83,7 +83,7 @@ func required(params map[string]any, name string) []fault.Violation {
 
 // related begins the fields of a note or a task: those given, and the record that it belongs to.
 func related(call action.Call) map[string]any {
-	values := maps.Clone(fieldsOf(call, "fields"))
+	values := maps.Clone(fieldsOf(call))
 	if values == nil {
 		values = map[string]any{}
 	}

@@ -102,7 +102,7 @@ func failure(ctx context.Context, call action.Call, err error) run.Outcome {
 		o.RetryAfter = f.RetryAfter
 		return o
 	case fault.KindAborted:
-		if expected, _ := whole(call.Params["expected_version"]); expected > 0 {
+		if whole(call.Params["expected_version"]) > 0 {
 			return action.Failed(f.Reason, "the record changed since the expected version; read it again before the change")
 		}
 		return action.Retryable(f.Reason, "the CRM refused the change: "+f.Message)
@@ -137,21 +137,21 @@ func text(value any) string {
 	}
 }
 
-// whole reads a number that the schema requires to be whole.
-func whole(value any) (int32, bool) {
+// whole reads a number that the schema requires to be whole; 0 when it is not given.
+func whole(value any) int32 {
 	switch v := value.(type) {
 	case int64:
-		return int32(v), true
+		return int32(v)
 	case float64:
-		return int32(v), true
+		return int32(v)
 	default:
-		return 0, false
+		return 0
 	}
 }
 
-// fieldsOf reads a parameter that holds values by field name; the schema has checked the type.
-func fieldsOf(call action.Call, name string) map[string]any {
-	values, _ := call.Params[name].(map[string]any)
+// fieldsOf reads the parameter that holds values by field name; the schema has checked its type.
+func fieldsOf(call action.Call) map[string]any {
+	values, _ := call.Params["fields"].(map[string]any)
 	return values
 }
 

@@ -27,7 +27,7 @@ type createRecord struct{ *Client }
 func (createRecord) Check(map[string]any) []fault.Violation { return nil }
 
 func (h createRecord) Do(ctx context.Context, call action.Call) run.Outcome {
-	return h.create(ctx, call, text(call.Params["module"]), fieldsOf(call, "fields"))
+	return h.create(ctx, call, text(call.Params["module"]), fieldsOf(call))
 }
 
 // create adds a record with the step's key as its request id.
@@ -48,14 +48,13 @@ type updateRecord struct{ *Client }
 func (updateRecord) Check(map[string]any) []fault.Violation { return nil }
 
 func (h updateRecord) Do(ctx context.Context, call action.Call) run.Outcome {
-	fields, err := encode(fieldsOf(call, "fields"))
+	fields, err := encode(fieldsOf(call))
 	if err != nil {
 		return refuse("fields", notJSON)
 	}
-	expected, _ := whole(call.Params["expected_version"])
 	resp, err := h.service.UpdateRecord(ctx, &crmv1.UpdateRecordRequest{
 		Tenant: call.Tenant, Module: text(call.Params["module"]), Id: text(call.Params["id"]),
-		Fields: fields, RequestId: call.IdempotencyKey, ExpectedVersion: expected,
+		Fields: fields, RequestId: call.IdempotencyKey, ExpectedVersion: whole(call.Params["expected_version"]),
 	})
 	return answered(ctx, call, resp.GetRecord(), err)
 }

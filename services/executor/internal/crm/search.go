@@ -31,10 +31,9 @@ func (h search) Do(ctx context.Context, call action.Call) run.Outcome {
 	if len(violations) > 0 {
 		return action.Refused(violations)
 	}
-	size, _ := whole(call.Params["page_size"])
 	resp, err := h.service.SearchRecords(ctx, &crmv1.SearchRecordsRequest{
 		Tenant: call.Tenant, Module: text(call.Params["module"]), Conditions: conditions,
-		PageSize: size, PageToken: text(call.Params["page_token"]),
+		PageSize: whole(call.Params["page_size"]), PageToken: text(call.Params["page_token"]),
 	})
 	if err != nil {
 		return failure(ctx, call, err)
@@ -58,7 +57,7 @@ func conditionsOf(call action.Call) ([]*crmv1.Condition, []fault.Violation) {
 		}
 		all = append(all, &crmv1.Condition{Field: field, Operator: operator, Value: encoded})
 	}
-	equal := fieldsOf(call, "fields")
+	equal := fieldsOf(call)
 	for _, name := range slices.Sorted(maps.Keys(equal)) {
 		add("fields."+name, name, crmv1.Condition_EQUALS, equal[name])
 	}
