@@ -4,21 +4,16 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/google/go-cmp/cmp"
 
+	"workflow.uniconnect/test/remains"
 	"workflow.uniconnect/test/stack"
 )
-
-// remains are the tables that may still name a deleted workflow: the tombstones, the line of the audit, and the change feed that tells
-// other services of the deletion. None of them holds anything but the id, who and when.
-func remains() map[string]bool {
-	return map[string]bool{
-		"catalog.tombstones": true, "executor.tombstones": true, "catalog.audit_entries": true, "catalog.changes": true,
-	}
-}
 
 // A deleted workflow leaves nothing behind and cannot come back.
 func deletion(t *testing.T, s *system) {
@@ -39,16 +34,36 @@ func deletion(t *testing.T, s *system) {
 		return nil
 	})
 
+	preview := s.deletePreview(t, w.ID)
+	if preview.Title != w.Title || preview.Etag != w.Etag || preview.UnfinishedExecutions != 1 || preview.Revisions != 1 || preview.Backups != 0 || preview.Draft {
+		t.Errorf("preview: got %+v, want %q with its etag, one run and one revision", preview, w.Title)
+	}
+	if len(preview.WaitingExecutions) != 1 || preview.WaitingExecutions[0].ID != executions[0] || preview.WaitingExecutions[0].StepPath != "rest" ||
+		time.Until(preview.WaitingExecutions[0].WakeTime) < 50*time.Minute {
+		t.Errorf("preview: waiting runs %+v, want %s for an hour at the step rest", preview.WaitingExecutions, executions[0])
+	}
+
 	res, err := s.owner.Do(t.Context(), http.MethodDelete, "/v1/workflows/"+w.ID+"?confirm=another+title", nil)
 	if err != nil || res.Status != http.StatusBadRequest {
 		t.Errorf("delete with another title: %v, %+v; want 400", err, res)
 	}
+	res, err = s.owner.Do(t.Context(), http.MethodDelete, "/v1/workflows/"+w.ID+"?etag=999", nil)
+	if err != nil || res.Status != http.StatusConflict {
+		t.Errorf("delete of another version: %v, %+v; want 409", err, res)
+	}
 	var gone workflowView
-	if err := s.owner.Call(t.Context(), http.MethodDelete, "/v1/workflows/"+w.ID, nil, &gone); err != nil {
+	request := "/v1/workflows/" + w.ID + "?etag=" + preview.Etag + "&confirm=" + url.QueryEscape(preview.Title)
+	if err := s.owner.Call(t.Context(), http.MethodDelete, request, nil, &gone); err != nil {
 		t.Fatal(err)
 	}
 	if gone.State != "DELETING" {
 		t.Errorf("the answer shows the workflow %s, want DELETING", gone.State)
+	}
+	// The title is free at once.
+	again := onCall(call+" again", s.post("tell", path(), object{}))
+	again["title"] = w.Title
+	if successor := s.create(t, again); successor.ID == w.ID {
+		t.Error("a new workflow has the id of the deleted one")
 	}
 	stack.Eventually(t, soon, func(ctx context.Context) error {
 		res, err := s.owner.Do(ctx, http.MethodGet, "/v1/workflows/"+w.ID, nil)
@@ -57,12 +72,18 @@ func deletion(t *testing.T, s *system) {
 		}
 		return err
 	})
-	for _, id := range append(executions, w.ID) {
-		for table, n := range s.mentions(t, id) {
-			if id != w.ID || !remains()[table] {
-				t.Errorf("%d rows of %s still hold %s", n, table, id)
-			}
+	for _, under := range []string{":deletePreview", "/revisions", "/executions"} {
+		res, err := s.owner.Do(t.Context(), http.MethodGet, "/v1/workflows/"+w.ID+under, nil)
+		if err != nil || res.Status != http.StatusNotFound && (res.Status != http.StatusOK || strings.Contains(string(res.Body), w.ID)) {
+			t.Errorf("%s of what is gone: %v, %+v", under, err, res)
 		}
+	}
+	want := remains.Places{"catalog.tombstones": 1, "executor.tombstones": 1}
+	if diff := cmp.Diff(want, s.remains(t, w.ID)); diff != "" {
+		t.Errorf("what holds the workflow's id (-want +got):\n%s", diff)
+	}
+	if found := s.remains(t, executions[0]); len(found) > 0 {
+		t.Errorf("its execution is still in %v", found.Names())
 	}
 	// A late event finds nothing to start.
 	other := path()
@@ -72,37 +93,44 @@ func deletion(t *testing.T, s *system) {
 	if n := s.counted(p); n != 1 {
 		t.Errorf("the deleted workflow called its target %d times, want once, before it was deleted", n)
 	}
-	if n := s.mentions(t, w.ID)["executor.executions"]; n != 0 {
-		t.Errorf("a late event left %d executions of the deleted workflow", n)
+	if diff := cmp.Diff(want, s.remains(t, w.ID)); diff != "" {
+		t.Errorf("what holds the workflow's id after a late event (-want +got):\n%s", diff)
 	}
 }
 
-// mentions counts the rows that hold a text anywhere, by table, over all tables of all services.
-func (s *system) mentions(t *testing.T, text string) map[string]int {
+// deletePreview is what a person sees before deciding.
+func (s *system) deletePreview(t *testing.T, id string) deletePreview {
 	t.Helper()
-	rows, err := s.db.Query(t.Context(), `
-		SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname !~ '^(pg_|information_schema)'`)
+	var p deletePreview
+	if err := s.owner.Call(t.Context(), http.MethodGet, "/v1/workflows/"+id+":deletePreview", nil, &p); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+type deletePreview struct {
+	Title, Etag          string
+	UnfinishedExecutions int
+	WaitingExecutions    []struct {
+		ID, StepPath string
+		WakeTime     time.Time
+	}
+	Revisions, Backups int
+	Draft              bool
+}
+
+// remains returns every place that holds an id but for the audit, which may.
+func (s *system) remains(t *testing.T, id string) remains.Places {
+	t.Helper()
+	found, err := remains.Rows(t.Context(), s.db, id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	messages, err := remains.Messages(t.Context(), s.js, id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(tables) < 10 {
-		t.Fatalf("only %d tables found: %v", len(tables), tables)
-	}
-	counts := make(map[string]int)
-	for _, table := range tables {
-		var n int
-		query := `SELECT count(*) FROM ` + pgx.Identifier(strings.Split(table, ".")).Sanitize() + ` AS r WHERE position($1 IN r::text) > 0`
-		if err := s.db.QueryRow(t.Context(), query, text).Scan(&n); err != nil {
-			t.Fatalf("scan %s: %v", table, err)
-		}
-		if n > 0 {
-			counts[table] = n
-		}
-	}
-	return counts
+	found.Add(messages)
+	delete(found, "catalog.audit_entries")
+	return found
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go"
 
 	"workflow.uniconnect/test/stack"
@@ -340,4 +341,34 @@ func deadLetters(t *testing.T, s *system) {
 	if err := s.User(t, foreign).Call(t.Context(), http.MethodGet, "/v1/deadLetters", nil, &list); err != nil || len(list.DeadLetters) > 0 {
 		t.Errorf("another tenant sees %d dead letters, %v", len(list.DeadLetters), err)
 	}
+}
+
+// mentions counts the rows that hold a text anywhere, by table, over all tables of all services.
+func (s *system) mentions(t *testing.T, text string) map[string]int {
+	t.Helper()
+	rows, err := s.db.Query(t.Context(), `
+		SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname !~ '^(pg_|information_schema)'`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(tables) < 10 {
+		t.Fatalf("only %d tables found: %v", len(tables), tables)
+	}
+	counts := make(map[string]int)
+	for _, table := range tables {
+		var n int
+		query := `SELECT count(*) FROM ` + pgx.Identifier(strings.Split(table, ".")).Sanitize() + ` AS r WHERE position($1 IN r::text) > 0`
+		if err := s.db.QueryRow(t.Context(), query, text).Scan(&n); err != nil {
+			t.Fatalf("scan %s: %v", table, err)
+		}
+		if n > 0 {
+			counts[table] = n
+		}
+	}
+	return counts
 }
