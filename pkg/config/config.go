@@ -54,6 +54,9 @@ type Settings struct {
 	AllowTargets  []string `env:"UC_ALLOW_TARGETS" form:"addrs" help:"host:port or CIDR, comma-separated, that outbound calls may reach although private; with --dev the sandbox as well"`
 	ExecutorSlots int      `env:"UC_EXECUTOR_SLOTS" default:"512" min:"1" max:"65536" help:"executions one executor runs at once"`
 
+	Server string `env:"UC_SERVER" help:"wfctl: address of the gateway, for example https://workflow.example.com; empty: the one of UC_HTTP_ADDR"`
+	Token  Secret `env:"UC_TOKEN" secret:"true" help:"wfctl: bearer token"`
+
 	LogLevel slog.Level `env:"UC_LOG_LEVEL" default:"info" help:"debug, info, warn or error"`
 }
 
