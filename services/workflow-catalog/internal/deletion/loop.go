@@ -147,7 +147,9 @@ func (l *Loop) work(ctx context.Context, d Deletion) {
 	switch {
 	case ctx.Err() != nil: // this process stops, another one goes on at once
 	case turnCtx.Err() != nil:
-		d.Failures = 0 // work goes on, it just takes longer than a turn
+		// Work goes on, it just takes longer than a turn; the error names who is not done.
+		d.Failures = 0
+		logger.InfoContext(ctx, "deletion takes another turn", "error", err)
 	default:
 		d.Failures++
 		logger.WarnContext(ctx, "deletion is tried again", "error", err, "failures", d.Failures)
