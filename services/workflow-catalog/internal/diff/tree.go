@@ -129,23 +129,23 @@ func bareStep(step map[string]any) map[string]any {
 	}
 	for _, route := range direct() {
 		if kind, ok := bare[route[0]]; ok {
-			bare[route[0]] = without(kind, route[1:]...)
+			bare[route[0]] = without(kind, route[1], route[2:]...)
 		}
 	}
 	return bare
 }
 
-// without returns value without the member at the end of the route.
-func without(value any, route ...string) any {
+// without returns value without the member that the names lead to.
+func without(value any, name string, inner ...string) any {
 	object, ok := value.(map[string]any)
-	if !ok || object[route[0]] == nil {
+	if !ok || object[name] == nil {
 		return value
 	}
 	object = maps.Clone(object)
-	if len(route) == 1 {
-		delete(object, route[0])
+	if len(inner) == 0 {
+		delete(object, name)
 	} else {
-		object[route[0]] = without(object[route[0]], route[1:]...)
+		object[name] = without(object[name], inner[0], inner[1:]...)
 	}
 	return object
 }

@@ -62,7 +62,7 @@ func (s *Store) AddBackup(ctx context.Context, call workflow.Call, w workflow.Wo
 		if err := row.Scan(&b.CreateTime); err != nil {
 			return err
 		}
-		return finishNote(ctx, tx, call, w, noted{after: w.Config.Hash}, b)
+		return finishNote(ctx, tx, call, w, noted{after: w.Config.Hash, answer: b})
 	})
 	return b, err
 }
@@ -79,15 +79,15 @@ func (s *Store) DropBackup(ctx context.Context, call workflow.Call, w workflow.W
 		if err := beginNote(ctx, tx, call, w); err != nil {
 			return err
 		}
-		var hashes noted
-		err := tx.QueryRow(ctx, deleteBackup, w.Tenant, w.ID, backup).Scan(&hashes.before)
+		n := noted{answer: workflow.Nothing{}}
+		err := tx.QueryRow(ctx, deleteBackup, w.Tenant, w.ID, backup).Scan(&n.before)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return workflow.ErrBackupNotFound
 		}
 		if err != nil {
 			return err
 		}
-		return finishNote(ctx, tx, call, w, hashes, workflow.Nothing{})
+		return finishNote(ctx, tx, call, w, n)
 	})
 }
 

@@ -76,17 +76,20 @@ func beginNote(ctx context.Context, tx pgx.Tx, call workflow.Call, w workflow.Wo
 	return locked(tx.QueryRow(ctx, noteLock, w.Tenant, w.ID, w.Version))
 }
 
-// noted is what a change beside a workflow leaves for the audit: hashes of what there was and of what there is.
-type noted struct{ before, after []byte }
+// noted is what a change beside a workflow leaves: for the audit hashes of what there was and of what there is, and its answer.
+type noted struct {
+	before, after []byte
+	answer        any
+}
 
 // finishNote is the end of every transaction that began with beginNote: it writes the audit, the answer and the feed.
-func finishNote(ctx context.Context, tx pgx.Tx, call workflow.Call, w workflow.Workflow, hashes noted, answer any) error {
+func finishNote(ctx context.Context, tx pgx.Tx, call workflow.Call, w workflow.Workflow, n noted) error {
 	entry := entryOf(call, w.ID)
-	entry.BeforeHash, entry.AfterHash = hashes.before, hashes.after
+	entry.BeforeHash, entry.AfterHash = n.before, n.after
 	if err := writeAudit(ctx, tx, entry); err != nil {
 		return err
 	}
-	if err := answerRequest(ctx, tx, call, w.ID, answer); err != nil {
+	if err := answerRequest(ctx, tx, call, w.ID, n.answer); err != nil {
 		return err
 	}
 	_, err := annotate(ctx, tx, w.Tenant, w.ID)

@@ -58,12 +58,12 @@ func (s *Store) SaveDraft(ctx context.Context, call workflow.Call, read workflow
 			return err
 		}
 		query := insertDraft
-		hashes := noted{after: draft.Config.Hash}
+		n := noted{after: draft.Config.Hash}
 		args := []any{
 			read.Live.Tenant, read.Live.ID, draft.BaseRevision, draft.Config.Document, draft.Config.Hash, draft.UpdateUser,
 		}
 		if read.Draft != nil {
-			query, hashes.before = updateDraft, read.Draft.Config.Hash
+			query, n.before = updateDraft, read.Draft.Config.Hash
 			args = append(args, read.Draft.BaseRevision, read.Draft.Config.Hash)
 		}
 		err := tx.QueryRow(ctx, query, args...).Scan(&draft.UpdateTime)
@@ -76,7 +76,8 @@ func (s *Store) SaveDraft(ctx context.Context, call workflow.Call, read workflow
 		if err := readNotes(ctx, tx, &saved.Live); err != nil {
 			return err
 		}
-		return finishNote(ctx, tx, call, read.Live, hashes, saved)
+		n.answer = saved
+		return finishNote(ctx, tx, call, read.Live, n)
 	})
 	return saved, err
 }
@@ -101,6 +102,6 @@ func (s *Store) DropDraft(ctx context.Context, call workflow.Call, read workflow
 		if err := dropDraft(ctx, tx, read.Live, read.Draft); err != nil {
 			return err
 		}
-		return finishNote(ctx, tx, call, read.Live, noted{before: read.Draft.Config.Hash}, answer)
+		return finishNote(ctx, tx, call, read.Live, noted{before: read.Draft.Config.Hash, answer: answer})
 	})
 }

@@ -76,28 +76,29 @@ func (c *Catalog) Revision(ctx context.Context, tenant Tenant, id ID, number int
 // Revisions returns up to limit revisions before a number, newest first, and whether there are more; 0 begins with the newest.
 func (c *Catalog) Revisions(ctx context.Context, tenant Tenant, id ID, before int32, limit int) ([]Revision, bool, error) {
 	found, err := c.deps.Store.Revisions(ctx, tenant, id, before, limit+1)
-	return page(ctx, c, tenant, id, found, limit, err)
+	if err == nil && len(found) == 0 {
+		_, err = c.deps.Store.Get(ctx, tenant, id) // there may be no workflow
+	}
+	found, more := cut(found, limit)
+	return found, more, err
 }
 
 // Backups returns up to limit backups before another, newest first, and whether there are more; nil begins with the newest.
 func (c *Catalog) Backups(ctx context.Context, tenant Tenant, id ID, before *Backup, limit int) ([]Backup, bool, error) {
 	found, err := c.deps.Store.Backups(ctx, tenant, id, before, limit+1)
-	return page(ctx, c, tenant, id, found, limit, err)
+	if err == nil && len(found) == 0 {
+		_, err = c.deps.Store.Get(ctx, tenant, id) // there may be no workflow
+	}
+	found, more := cut(found, limit)
+	return found, more, err
 }
 
-// page cuts what was found, one more than asked for, to a page. Where nothing was found there may be no workflow.
-func page[T any](ctx context.Context, c *Catalog, tenant Tenant, id ID, found []T, limit int, err error) ([]T, bool, error) {
-	if err != nil {
-		return nil, false, err
-	}
-	if len(found) == 0 {
-		_, err := c.deps.Store.Get(ctx, tenant, id)
-		return nil, false, err
-	}
+// cut makes a page of what was found, which is one more than asked for where there is more.
+func cut[T any](found []T, limit int) ([]T, bool) {
 	if len(found) > limit {
-		return found[:limit], true, nil
+		return found[:limit], true
 	}
-	return found, false, nil
+	return found, false
 }
 
 // Backup keeps what is live under a name, which may be empty.
