@@ -44,6 +44,9 @@ const (
 	statementTimeout = 4 * time.Second
 	lockTimeout      = 3 * time.Second
 	closeTimeout     = 10 * time.Second
+	// maxStreams is how many calls one connection carries. A gateway has one for all its people, and a watch of each of them lasts for hours; at
+	// the limit every other call of theirs would wait.
+	maxStreams = 10000
 )
 
 // Config is what a Service is made of.
@@ -62,6 +65,7 @@ type Service struct {
 	hub         *grpcapi.Hub
 	deletions   *deletion.Loop
 	definitions *grpcapi.Definitions
+	watches     *grpcapi.Watches
 	enforcer    *access.Enforcer
 	server      *grpcserver.Server
 }
@@ -104,11 +108,12 @@ func (s *Service) build(ctx context.Context) error {
 	s.store = postgres.NewStore(pool)
 	s.cfg.Readiness.Add(Name+": postgres", s.store.Ready)
 	s.directory = tenant.NewDirectory(s.store, grpcapi.Permissions())
-	encode := grpcapi.DefinitionEncoder(logger)
+	encode := grpcapi.Encoder(logger)
 	s.hub = feed.NewHub(s.store, encode, logger)
 	s.deletions = deletion.NewLoop(s.store, []deletion.Owner{triggers, steps}, logger)
 	catalog := workflow.NewCatalog(workflow.Deps{Store: s.store, NewID: newID, Changed: s.changed})
 	s.definitions = grpcapi.NewDefinitions(grpcapi.DefinitionDeps{Catalog: catalog, Hub: s.hub, Source: s.store, Encode: encode})
+	s.watches = grpcapi.NewWatches(grpcapi.WatchDeps{Hub: s.hub, Source: s.store, Encode: encode})
 	refusals, err := s.observe()
 	if err != nil {
 		return err
@@ -120,7 +125,7 @@ func (s *Service) build(ctx context.Context) error {
 	}
 	return s.listen(ctx, refusals, grpcapi.NewCatalog(grpcapi.CatalogDeps{
 		Catalog: catalog, Owners: []grpcapi.Owner{triggers, steps}, Calls: s.store, Previewer: deletion.NewPreviewer(s.store, steps),
-		Templates: templates, Allowed: s.allowed, Audit: s.store,
+		Templates: templates, Allowed: s.allowed, Audit: s.store, Watches: s.watches,
 	}))
 }
 
@@ -155,6 +160,7 @@ func (s *Service) listen(ctx context.Context, refusals *audit.Refusals, catalog 
 		Addr: s.cfg.Settings.CatalogAddr, Listener: s.cfg.Listener, Telemetry: s.cfg.Telemetry, Verifier: s.cfg.Verifier,
 		Enforcer: s.enforcer,
 		Dev:      s.cfg.Settings.Dev, HandlerValidated: grpcapi.HandlerValidated(), Refused: grpcapi.Refused(refusals),
+		MaxConcurrentStreams: maxStreams,
 	})
 	if err != nil {
 		return err
@@ -178,6 +184,7 @@ func (s *Service) Run(ctx context.Context) error {
 	group.Go("grpc server", s.server.Run)
 	err := group.Wait()
 	s.definitions.Wait()
+	s.watches.Wait()
 	return errors.Join(err, s.Close())
 }
 

@@ -48,6 +48,10 @@ func (s *Service) observe() (*audit.Refusals, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make metric: %w", err)
 	}
+	onlookers, err := meter.Int64ObservableGauge("uc.catalog.onlookers", metric.WithDescription("Open watches of workflows"))
+	if err != nil {
+		return nil, fmt.Errorf("make metric: %w", err)
+	}
 	lag, err := meter.Float64ObservableGauge("uc.catalog.feed.lag", metric.WithUnit("s"),
 		metric.WithDescription("Time since the change feed was last read to its end"))
 	if err != nil {
@@ -63,10 +67,11 @@ func (s *Service) observe() (*audit.Refusals, error) {
 	}
 	_, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		o.ObserveInt64(watchers, s.definitions.Watchers())
+		o.ObserveInt64(onlookers, s.watches.Watchers())
 		o.ObserveFloat64(lag, s.hub.Lag().Seconds())
 		o.ObserveInt64(pending, s.deletions.Pending())
 		return nil
-	}, watchers, lag, pending)
+	}, watchers, onlookers, lag, pending)
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}

@@ -1,5 +1,7 @@
 // Package feed hands the change feed of workflows to any number of watchers.
 //
+// A watcher may ask for the changes of one topic, which is a tenant, alone: then it is not even woken by those of others.
+//
 // Changes are numbered in the order of their commits (the storage sees to that), so a watcher's whole state is one number: the last one
 // it has seen. One Hub per process polls the storage and keeps the newest changes in memory; watchers read from there at their own
 // pace. A thousand watchers cost no query, a slow one costs the others nothing, and one that has fallen out of memory reads from
@@ -32,7 +34,7 @@ const (
 	Annotation Kind = 2
 )
 
-// Change is one change as watchers need it.
+// Change is one change as watchers need it: what the workflow was after it. Backup and draft are those of when the change was read.
 type Change struct {
 	Seq      Seq
 	Kind     Kind
@@ -41,6 +43,9 @@ type Change struct {
 	Title    string
 	Revision int32
 	State    workflow.State
+	Version  int64
+	// Gone says that nothing is left of the workflow by now.
+	Gone bool
 	// At is when it took effect; ActiveSince is when the workflow last became ACTIVE.
 	At, ActiveSince time.Time
 	// Trigger and DateRange are parts of the configuration as JSON; empty when not set, or when the workflow is gone.
@@ -48,6 +53,14 @@ type Change struct {
 	HasSteps           bool
 	// TimeZone is the tenant's.
 	TimeZone string
+
+	// What follows is for people to see, and not part of a snapshot.
+
+	Description            string
+	CreateTime, UpdateTime time.Time
+	CreateUser, UpdateUser string
+	LastBackup             *workflow.Backup
+	Draft                  *workflow.DraftInfo
 }
 
 // Window is what one read of the feed saw.

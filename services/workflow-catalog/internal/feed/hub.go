@@ -8,6 +8,8 @@ import (
 	"sort"
 	"sync"
 	"time"
+
+	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
 )
 
 const (
@@ -21,14 +23,18 @@ const (
 
 // Entry is a change in the form that watchers are sent.
 type Entry[T any] struct {
-	Seq  Seq
-	Item T
+	Seq Seq
+	// Topic is the tenant.
+	Topic workflow.Tenant
+	Item  T
 }
 
 // Batch is what a watcher is told at once.
 type Batch[T any] struct {
 	// Entries follow the watcher's position without a gap; none when nothing happened for a while.
 	Entries []Entry[T]
+	// At is the watcher's position once it has these entries.
+	At Seq
 	// AsOf, unless zero, is the time of the database as of which the watcher misses nothing once it has these entries.
 	AsOf time.Time
 }
@@ -47,14 +53,23 @@ type Hub[T any] struct {
 	// entries are all changes after floor up to head.
 	entries     []Entry[T]
 	floor, head Seq
-	asOf        time.Time
-	polled      time.Time     // by the local clock, for the metric only
-	moved       chan struct{} // closed and replaced when there are new entries, closed for good at the end
+	// began is the position from which on the hub knows everything there was of any topic that forgotten does not name; forgotten holds the
+	// last change of each topic that was dropped from entries.
+	began     Seq
+	forgotten map[workflow.Tenant]Seq
+	asOf      time.Time
+	polled    time.Time     // by the local clock, for the metric only
+	moved     chan struct{} // closed and replaced when there are new entries, closed for good at the end
+	// topics are the same for those who wait for one topic; a channel is made by who waits first.
+	topics map[workflow.Tenant]chan struct{}
 }
 
 // NewHub returns a Hub that runs encode once per change.
 func NewHub[T any](source Source, encode func(Change) T, logger *slog.Logger) *Hub[T] {
-	return &Hub[T]{source: source, encode: encode, logger: logger, wake: make(chan struct{}, 1), moved: make(chan struct{})}
+	return &Hub[T]{
+		source: source, encode: encode, logger: logger, wake: make(chan struct{}, 1), moved: make(chan struct{}),
+		forgotten: make(map[workflow.Tenant]Seq), topics: make(map[workflow.Tenant]chan struct{}),
+	}
 }
 
 // Wake makes the hub look at once.
@@ -96,22 +111,38 @@ func (h *Hub[T]) Run(ctx context.Context) error {
 // Next returns what follows a watcher's position: as soon as there is something, or an empty batch after idle. The position is the
 // number of the last change the watcher has seen.
 func (h *Hub[T]) Next(ctx context.Context, after Seq, idle time.Duration) (Batch[T], error) {
+	return h.next(ctx, idle, func() (Batch[T], <-chan struct{}, error) { return h.read(after) })
+}
+
+// NextOf is Next for the changes of one topic.
+func (h *Hub[T]) NextOf(ctx context.Context, topic workflow.Tenant, after Seq, idle time.Duration) (Batch[T], error) {
+	return h.next(ctx, idle, func() (Batch[T], <-chan struct{}, error) { return h.readTopic(topic, after) })
+}
+
+func (h *Hub[T]) next(ctx context.Context, idle time.Duration, read func() (Batch[T], <-chan struct{}, error)) (Batch[T], error) {
 	timer := time.NewTimer(idle)
 	defer timer.Stop()
 	for {
-		batch, moved, err := h.read(after)
+		batch, moved, err := read()
 		if err != nil || len(batch.Entries) > 0 {
 			return batch, err
 		}
 		select {
 		case <-moved:
 		case <-timer.C:
-			batch, _, err = h.read(after)
+			batch, _, err = read()
 			return batch, err
 		case <-ctx.Done():
 			return Batch[T]{}, ctx.Err()
 		}
 	}
+}
+
+// Known returns the feed and the positions between which the hub knows it, or false when it knows none yet.
+func (h *Hub[T]) Known() (Window, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return Window{Feed: h.feed, Floor: h.floor, Newest: h.head, AsOf: h.asOf}, h.started
 }
 
 // Lag is how long ago the feed was last read to its end.
@@ -138,9 +169,40 @@ func (h *Hub[T]) read(after Seq) (Batch[T], <-chan struct{}, error) {
 	}
 	rest := h.entries[h.index(after):]
 	if len(rest) > PageSize {
-		return Batch[T]{Entries: rest[:PageSize:PageSize]}, h.moved, nil
+		return Batch[T]{Entries: rest[:PageSize:PageSize], At: rest[PageSize-1].Seq}, h.moved, nil
 	}
-	return Batch[T]{Entries: rest[:len(rest):len(rest)], AsOf: h.asOf}, h.moved, nil
+	return Batch[T]{Entries: rest[:len(rest):len(rest)], At: max(after, h.head), AsOf: h.asOf}, h.moved, nil
+}
+
+// readTopic is read for one topic. A watcher that is back further than the hub remembers has missed nothing as long as its topic was still.
+func (h *Hub[T]) readTopic(topic workflow.Tenant, after Seq) (Batch[T], <-chan struct{}, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.stopped:
+		return Batch[T]{}, nil, ErrStopped
+	case !h.started:
+		return Batch[T]{At: after}, h.moved, nil
+	case after < h.began || after < h.forgotten[topic]:
+		return Batch[T]{}, nil, ErrBehind
+	}
+	batch := Batch[T]{At: max(after, h.head), AsOf: h.asOf}
+	for _, e := range h.entries[h.index(after):] {
+		if e.Topic != topic {
+			continue
+		}
+		if len(batch.Entries) == PageSize {
+			batch.At, batch.AsOf = batch.Entries[PageSize-1].Seq, time.Time{}
+			break
+		}
+		batch.Entries = append(batch.Entries, e)
+	}
+	moved, ok := h.topics[topic]
+	if !ok {
+		moved = make(chan struct{})
+		h.topics[topic] = moved
+	}
+	return batch, moved, nil
 }
 
 // index is where the entries after a position begin.
@@ -167,7 +229,7 @@ func (h *Hub[T]) poll(ctx context.Context) error {
 		}
 		entries := make([]Entry[T], len(changes))
 		for i, c := range changes {
-			entries[i] = Entry[T]{Seq: c.Seq, Item: h.encode(c)}
+			entries[i] = Entry[T]{Seq: c.Seq, Topic: c.Tenant, Item: h.encode(c)}
 		}
 		h.add(window, entries)
 		if len(entries) < PageSize {
@@ -184,7 +246,7 @@ func (h *Hub[T]) begin(ctx context.Context) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.feed, h.floor, h.head = window.Feed, window.Newest, window.Newest
+	h.feed, h.floor, h.head, h.began = window.Feed, window.Newest, window.Newest, window.Newest
 	h.started, h.polled = true, time.Now()
 	return nil
 }
@@ -195,7 +257,8 @@ func (h *Hub[T]) add(window Window, entries []Entry[T]) {
 	defer h.mu.Unlock()
 	if window.Floor > h.head {
 		// This process slept so long that changes were dropped unread; nobody's position is good any more.
-		h.entries, h.floor, h.head = nil, window.Floor, window.Floor
+		h.entries, h.floor, h.head, h.began = nil, window.Floor, window.Floor, window.Floor
+		clear(h.forgotten)
 	}
 	if len(entries) < PageSize {
 		h.asOf, h.polled = window.AsOf, time.Now()
@@ -208,11 +271,20 @@ func (h *Hub[T]) add(window Window, entries []Entry[T]) {
 	if len(h.entries) > 2*memory {
 		drop := len(h.entries) - memory
 		h.floor = h.entries[drop-1].Seq
+		for _, e := range h.entries[:drop] {
+			h.forgotten[e.Topic] = e.Seq
+		}
 		// A new array, since batches handed out still point into the old one.
 		h.entries = slices.Clone(h.entries[drop:])
 	}
 	close(h.moved)
 	h.moved = make(chan struct{})
+	for _, e := range entries {
+		if moved, ok := h.topics[e.Topic]; ok {
+			close(moved)
+			delete(h.topics, e.Topic)
+		}
+	}
 }
 
 func (h *Hub[T]) stop() {
@@ -220,4 +292,7 @@ func (h *Hub[T]) stop() {
 	defer h.mu.Unlock()
 	h.stopped = true
 	close(h.moved)
+	for _, moved := range h.topics {
+		close(moved)
+	}
 }

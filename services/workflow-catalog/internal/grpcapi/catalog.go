@@ -26,6 +26,7 @@ type Catalog struct {
 	templates *template.Library
 	allowed   func(ctx context.Context, method string) error
 	audit     audit.Log
+	watches   *Watches
 }
 
 // CatalogDeps is what WorkflowCatalogService is made of. All are required.
@@ -43,13 +44,15 @@ type CatalogDeps struct {
 	Allowed func(ctx context.Context, method string) error
 	// Audit is what was changed and who was refused.
 	Audit audit.Log
+	// Watches are those of who looks on.
+	Watches *Watches
 }
 
 // NewCatalog returns the service.
 func NewCatalog(deps CatalogDeps) *Catalog {
 	return &Catalog{
 		catalog: deps.Catalog, checker: checker{owners: deps.Owners, calls: deps.Calls}, previewer: deps.Previewer,
-		documents: newDocuments(), templates: deps.Templates, allowed: deps.Allowed, audit: deps.Audit,
+		documents: newDocuments(), templates: deps.Templates, allowed: deps.Allowed, audit: deps.Audit, watches: deps.Watches,
 	}
 }
 

@@ -2,11 +2,9 @@ package grpcapi
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/binary"
+	"errors"
 	"log/slog"
 
-	"github.com/google/uuid"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -16,43 +14,74 @@ import (
 	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
 )
 
-// DefinitionEncoder returns what makes definitions of changes; of one that concerns no definition, nil. A stored trigger that cannot be read is logged and starts nothing: one bad
-// row must not end the feed of all others.
-func DefinitionEncoder(logger *slog.Logger) func(feed.Change) *peerv1.Definition {
-	return func(c feed.Change) *peerv1.Definition {
-		if c.Kind != feed.Definition {
-			return nil
+// Fed is a change in the forms in which watchers are sent it, made once for all of them.
+type Fed struct {
+	// definition is for those who start workflows; nil when the change does not concern them.
+	definition *peerv1.Definition
+	// card is for those who look at workflows: without steps and settings. It is nil when the workflow is gone.
+	card *workflowv1.Workflow
+	id   string
+}
+
+// Encoder returns what makes all forms of changes. A stored trigger that cannot be read is logged and starts nothing: one bad row must not
+// end the feed of all others.
+func Encoder(logger *slog.Logger) func(feed.Change) Fed {
+	return func(c feed.Change) Fed {
+		out := Fed{id: string(c.ID)}
+		trigger, dateRange, err := startOf(c)
+		if err != nil {
+			logger.Error("stored configuration cannot be read; the workflow does not start", "error", err,
+				"tenant", c.Tenant, "workflow_id", c.ID, "revision", c.Revision)
 		}
-		d := &peerv1.Definition{
-			Tenant: string(c.Tenant), WorkflowId: string(c.ID), Title: c.Title, Revision: c.Revision,
-			State: workflowv1.Workflow_State(c.State), EffectiveTime: timestamp(c.At), ActiveSinceTime: timestamp(c.ActiveSince),
-			HasSteps: c.HasSteps,
-		}
-		trigger, dateRange := &workflowv1.Trigger{}, &workflowv1.DateRange{}
-		for _, part := range []struct {
-			text []byte
-			msg  proto.Message
-		}{{c.Trigger, trigger}, {c.DateRange, dateRange}} {
-			if len(part.text) == 0 {
-				continue
+		if c.Kind == feed.Definition {
+			out.definition = definitionOf(c, trigger, dateRange)
+			if err != nil {
+				out.definition.State = workflowv1.Workflow_INACTIVE
 			}
-			if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(part.text, part.msg); err != nil {
-				logger.Error("stored configuration cannot be read; the workflow does not start", "error", err,
-					"tenant", c.Tenant, "workflow_id", c.ID, "revision", c.Revision)
-				d.State = workflowv1.Workflow_INACTIVE
-			}
 		}
-		if len(c.Trigger) > 0 {
-			d.Trigger = trigger
+		if !c.Gone {
+			out.card = cardOf(c, trigger, dateRange)
 		}
-		if len(c.DateRange) > 0 {
-			d.DateRange = dateRange
-		}
-		if s := d.GetTrigger().GetSchedule(); s != nil && s.GetTimeZone() == "" {
-			s.TimeZone = c.TimeZone
-		}
-		return d
+		return out
 	}
+}
+
+// startOf decodes what starts a workflow.
+func startOf(c feed.Change) (*workflowv1.Trigger, *workflowv1.DateRange, error) {
+	var trigger *workflowv1.Trigger
+	var dateRange *workflowv1.DateRange
+	var errs []error
+	if len(c.Trigger) > 0 {
+		trigger = &workflowv1.Trigger{}
+		errs = append(errs, (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(c.Trigger, trigger))
+	}
+	if len(c.DateRange) > 0 {
+		dateRange = &workflowv1.DateRange{}
+		errs = append(errs, (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(c.DateRange, dateRange))
+	}
+	return trigger, dateRange, errors.Join(errs...)
+}
+
+func definitionOf(c feed.Change, trigger *workflowv1.Trigger, dateRange *workflowv1.DateRange) *peerv1.Definition {
+	d := &peerv1.Definition{
+		Tenant: string(c.Tenant), WorkflowId: string(c.ID), Title: c.Title, Revision: c.Revision,
+		State: workflowv1.Workflow_State(c.State), EffectiveTime: timestamp(c.At), ActiveSinceTime: timestamp(c.ActiveSince),
+		HasSteps: c.HasSteps, Trigger: trigger, DateRange: dateRange,
+	}
+	if s := trigger.GetSchedule(); s != nil && s.GetTimeZone() == "" {
+		d.Trigger = proto.CloneOf(trigger)
+		d.GetTrigger().GetSchedule().TimeZone = c.TimeZone
+	}
+	return d
+}
+
+func cardOf(c feed.Change, trigger *workflowv1.Trigger, dateRange *workflowv1.DateRange) *workflowv1.Workflow {
+	card := &workflowv1.Workflow{Title: c.Title, Description: c.Description, Trigger: trigger, DateRange: dateRange}
+	describe(card, workflow.Workflow{
+		Tenant: c.Tenant, ID: c.ID, State: c.State, Revision: c.Revision, Version: c.Version, CreateTime: c.CreateTime, CreateUser: c.CreateUser,
+		UpdateTime: c.UpdateTime, UpdateUser: c.UpdateUser, LastBackup: c.LastBackup, Draft: c.Draft,
+	})
+	return card
 }
 
 // GetRevision returns the configuration of one revision.
@@ -60,23 +89,4 @@ func (s *Definitions) GetRevision(ctx context.Context, req *peerv1.GetRevisionRe
 	w, err := s.deps.Catalog.AtRevision(ctx, workflow.Tenant(req.GetTenant()), workflow.ID(req.GetWorkflowId()), req.GetRevision())
 	msg, err := answer(w, err)
 	return &peerv1.GetRevisionResponse{Workflow: msg}, err
-}
-
-// resumeToken names a position in a feed: 16 bytes of the feed, 8 of the number.
-func resumeToken(feedID string, at feed.Seq) string {
-	id, err := uuid.Parse(feedID)
-	if err != nil {
-		return "" // a watcher without a token begins anew, which is right for a feed without an id
-	}
-	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint64(id[:], uint64(at)))
-}
-
-// parseResumeToken returns the position that a token names in the feed of the window, and whether the watcher can go on from there.
-func parseResumeToken(token string, window feed.Window) (feed.Seq, bool) {
-	bytes, err := base64.RawURLEncoding.DecodeString(token)
-	if err != nil || len(bytes) != 24 || uuid.UUID(bytes[:16]).String() != window.Feed {
-		return 0, false
-	}
-	at := feed.Seq(binary.BigEndian.Uint64(bytes[16:]))
-	return at, at >= window.Floor && at <= window.Newest
 }

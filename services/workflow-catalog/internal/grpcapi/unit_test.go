@@ -258,7 +258,7 @@ func (s snapshots) Snapshot(ctx context.Context, _ int, yield func([]feed.Change
 
 func TestDefinitions_WatchDefinitions_ends_a_watch_that_is_stuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := NewDefinitions(DefinitionDeps{Source: snapshots{}, Encode: func(feed.Change) *peerv1.Definition { return &peerv1.Definition{} }})
+		s := NewDefinitions(DefinitionDeps{Source: snapshots{}, Encode: func(feed.Change) Fed { return Fed{definition: &peerv1.Definition{}} }})
 		stream := &stuckStream{ctx: t.Context(), returned: make(chan struct{})}
 		begin := time.Now()
 		err := s.WatchDefinitions(&peerv1.WatchDefinitionsRequest{}, stream)

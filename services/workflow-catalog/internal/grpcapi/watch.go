@@ -2,32 +2,16 @@ package grpcapi
 
 import (
 	"context"
-	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
-
 	"workflow.uniconnect/pkg/fault"
-	peerv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/peer/v1"
 	"workflow.uniconnect/services/workflow-catalog/internal/feed"
-	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
 )
 
-const (
-	// heartbeat is how long a watcher hears nothing at most, while the database answers.
-	heartbeat = time.Second
-	// sendLimit is how long a message may wait for its watcher. It is below what the database grants an idle transaction, in which a
-	// snapshot is read.
-	sendLimit = 5 * time.Second
-	// batchBytes keeps messages far below what a client accepts, however large the triggers are.
-	batchBytes = 1 << 20
-	// maxSnapshots bounds how many are read at a time, since each holds a connection.
-	maxSnapshots    = 4
-	snapshotTimeout = 2 * time.Minute
-)
+// sendLimit is how long a message may wait for its watcher. It is below what the database grants an idle transaction, in which a snapshot is
+// read.
+const sendLimit = 5 * time.Second
 
 // The ends of a watch that are not the watcher's wish. It comes back with its token.
 var (
@@ -36,179 +20,17 @@ var (
 	errStopped = fault.Unavailable(fault.ReasonShuttingDown, "the service is stopping").WithRetryAfter(time.Second)
 )
 
-// Hub is the feed in memory.
-type Hub = feed.Hub[*peerv1.Definition]
+// Hub is the feed in memory, for all watchers of a process.
+type Hub = feed.Hub[Fed]
 
-// Snapshotter reads the stored feed.
-type Snapshotter interface {
-	feed.Source
-	// Snapshot calls yield with all ACTIVE workflows in batches as of the newest change of the window that it returns.
-	Snapshot(ctx context.Context, limit int, yield func([]feed.Change) error) (feed.Window, error)
-}
+// sender gives up on watchers that do not take what they are sent.
+type sender struct{ sends sync.WaitGroup }
 
-// DefinitionDeps is what Definitions works with. All are required.
-type DefinitionDeps struct {
-	Catalog *workflow.Catalog
-	Hub     *Hub
-	Source  Snapshotter
-	Encode  func(feed.Change) *peerv1.Definition
-}
-
-// Definitions serves DefinitionService.
-//
-// A snapshot is a run of messages without a resume token, ended by the first with snapshot_complete. It replaces everything: a watcher
-// forgets what the snapshot does not name. All other messages carry a token. Whether a watch begins with a snapshot is for the server to
-// say, since a token may be too old, or of another database.
-type Definitions struct {
-	peerv1.UnimplementedDefinitionServiceServer
-	deps      DefinitionDeps
-	snapshots chan struct{} // holds one value per snapshot being read
-	sends     sync.WaitGroup
-	watchers  atomic.Int64
-}
-
-// NewDefinitions returns the service.
-func NewDefinitions(deps DefinitionDeps) *Definitions {
-	return &Definitions{deps: deps, snapshots: make(chan struct{}, maxSnapshots)}
-}
-
-// Watchers is how many watches are open.
-func (s *Definitions) Watchers() int64 { return s.watchers.Load() }
-
-// Wait returns when no send is under way. Call it after the server has stopped.
-func (s *Definitions) Wait() { s.sends.Wait() }
-
-// WatchDefinitions streams a snapshot, unless the watcher can go on from its token, and then changes.
-func (s *Definitions) WatchDefinitions(req *peerv1.WatchDefinitionsRequest, stream grpc.ServerStreamingServer[peerv1.WatchDefinitionsResponse]) error {
-	s.watchers.Add(1)
-	defer s.watchers.Add(-1)
-	ctx := stream.Context()
-	w := &watch{service: s, stream: stream}
-	window, _, err := s.deps.Source.Changes(ctx, 0, 0)
-	if err != nil {
-		return err
-	}
-	w.feed = window.Feed
-	resumed := false
-	if w.at, resumed = parseResumeToken(req.GetResumeToken(), window); !resumed {
-		if err := w.snapshot(ctx); err != nil {
-			return err
-		}
-	}
-	for {
-		batch, err := s.deps.Hub.Next(ctx, w.at, heartbeat)
-		switch {
-		case errors.Is(err, feed.ErrBehind):
-			if batch, err = w.stored(ctx); err != nil {
-				return err
-			}
-		case errors.Is(err, feed.ErrStopped):
-			return errStopped
-		case err != nil:
-			return err
-		}
-		if err := w.changes(batch); err != nil {
-			return err
-		}
-	}
-}
-
-// watch is one watcher's stream.
-type watch struct {
-	service *Definitions
-	stream  grpc.ServerStreamingServer[peerv1.WatchDefinitionsResponse]
-	feed    string
-	at      feed.Seq
-	asOf    time.Time // of the last message that had one
-}
-
-// snapshot sends all ACTIVE workflows. The last message is held back until it is known to be the last.
-func (w *watch) snapshot(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, snapshotTimeout)
-	defer cancel()
-	select {
-	case w.service.snapshots <- struct{}{}:
-		defer func() { <-w.service.snapshots }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	msg := &peerv1.WatchDefinitionsResponse{}
-	size := 0
-	window, err := w.service.deps.Source.Snapshot(ctx, feed.PageSize, func(batch []feed.Change) error {
-		for _, c := range batch {
-			d := w.service.deps.Encode(c)
-			if size += proto.Size(d); size > batchBytes || len(msg.Definitions) == feed.PageSize {
-				if err := w.send(msg); err != nil {
-					return err
-				}
-				msg, size = &peerv1.WatchDefinitionsResponse{}, proto.Size(d)
-			}
-			msg.Definitions = append(msg.Definitions, d)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	w.at, w.asOf, w.feed = window.Newest, window.AsOf, window.Feed
-	msg.SnapshotComplete, msg.ResumeToken, msg.AsOfTime = true, resumeToken(w.feed, w.at), timestamp(w.asOf)
-	return w.send(msg)
-}
-
-// stored reads what the hub has forgotten.
-func (w *watch) stored(ctx context.Context) (feed.Batch[*peerv1.Definition], error) {
-	window, changes, err := w.service.deps.Source.Changes(ctx, w.at, feed.PageSize)
-	switch {
-	case err != nil:
-		return feed.Batch[*peerv1.Definition]{}, err
-	case window.Feed != w.feed || window.Floor > w.at:
-		return feed.Batch[*peerv1.Definition]{}, errPruned
-	}
-	batch := feed.Batch[*peerv1.Definition]{Entries: make([]feed.Entry[*peerv1.Definition], len(changes))}
-	for i, c := range changes {
-		batch.Entries[i] = feed.Entry[*peerv1.Definition]{Seq: c.Seq, Item: w.service.deps.Encode(c)}
-	}
-	if len(changes) < feed.PageSize {
-		batch.AsOf = window.AsOf
-	}
-	return batch, nil
-}
-
-// changes sends a batch, cut where it grows too large. An empty batch is sent when it proves something new.
-func (w *watch) changes(batch feed.Batch[*peerv1.Definition]) error {
-	msg := &peerv1.WatchDefinitionsResponse{}
-	size := 0
-	for _, e := range batch.Entries {
-		if e.Item == nil {
-			w.at = e.Seq
-			continue
-		}
-		if size += proto.Size(e.Item); size > batchBytes && len(msg.Definitions) > 0 {
-			msg.ResumeToken = resumeToken(w.feed, w.at)
-			if err := w.send(msg); err != nil {
-				return err
-			}
-			msg, size = &peerv1.WatchDefinitionsResponse{}, proto.Size(e.Item)
-		}
-		msg.Definitions = append(msg.Definitions, e.Item)
-		w.at = e.Seq
-	}
-	if batch.AsOf.After(w.asOf) {
-		w.asOf = batch.AsOf
-		msg.AsOfTime = timestamp(w.asOf)
-	}
-	if len(msg.Definitions) == 0 && msg.AsOfTime == nil {
-		return nil
-	}
-	msg.ResumeToken = resumeToken(w.feed, w.at)
-	return w.send(msg)
-}
-
-// send gives up on a watcher that does not take a message in time. The goroutine then ends as soon as the handler has returned, because
-// gRPC cancels the stream; Wait waits for it.
-func (w *watch) send(msg *peerv1.WatchDefinitionsResponse) error {
+// send runs a send that may block. When it takes too long, its goroutine ends as soon as the handler has returned, because gRPC cancels the
+// stream; Wait waits for it.
+func (s *sender) send(ctx context.Context, send func() error) error {
 	sent := make(chan error, 1)
-	w.service.sends.Go(func() { sent <- w.stream.Send(msg) })
+	s.sends.Go(func() { sent <- send() })
 	timer := time.NewTimer(sendLimit)
 	defer timer.Stop()
 	select {
@@ -216,8 +38,11 @@ func (w *watch) send(msg *peerv1.WatchDefinitionsResponse) error {
 		return err
 	case <-timer.C:
 		return errSlow
-	case <-w.stream.Context().Done():
+	case <-ctx.Done():
 		// The stopping server ends its streams through this context, of which a send under way knows nothing.
-		return w.stream.Context().Err()
+		return ctx.Err()
 	}
 }
+
+// Wait returns when no send is under way. Call it after the server has stopped.
+func (s *sender) Wait() { s.sends.Wait() }

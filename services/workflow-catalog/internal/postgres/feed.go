@@ -45,14 +45,16 @@ const selectChanges = `
 SELECT f.id, f.pruned_through,
        greatest(f.pruned_through, (SELECT max(seq) FROM changes), (SELECT max(seq) FROM tombstones WHERE seq > 0)), now(),
        c.seq, c.kind, c.tenant, c.workflow_id, c.revision, c.state, c.at, c.active_since, t.time_zone,
-       r.config->>'title', r.config->'trigger', r.config->'dateRange', jsonb_array_length(coalesce(r.config->'steps', '[]')) > 0
+       r.config->>'title', r.config->>'description', r.config->'trigger', r.config->'dateRange',
+       jsonb_array_length(coalesce(r.config->'steps', '[]')) > 0, w.id IS NULL, coalesce(c.version, w.version), w.create_time, w.create_user,
+       coalesce(c.update_time, w.update_time), coalesce(c.update_user, w.update_user), ` + annotationColumns + `
 FROM feed f
 LEFT JOIN LATERAL (
-    (SELECT seq, kind, tenant, workflow_id, revision, state, at, active_since
-     FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2)
+    (SELECT seq, kind, tenant, workflow_id, revision, state, version, at, active_since, update_time, update_user
+     FROM changes WHERE seq > $1 AND ($3::text IS NULL OR tenant = $3) ORDER BY seq LIMIT $2)
     UNION ALL
-    (SELECT seq, 1, tenant, workflow_id, 0, 3, at, NULL
-     FROM tombstones WHERE seq > $1 AND seq > 0 ORDER BY seq LIMIT $2)
+    (SELECT seq, 1, tenant, workflow_id, 0, 3, NULL, at, NULL, NULL, NULL
+     FROM tombstones WHERE seq > $1 AND seq > 0 AND ($3::text IS NULL OR tenant = $3) ORDER BY seq LIMIT $2)
     ORDER BY seq LIMIT $2
 ) c ON true
 LEFT JOIN tenants t ON t.tenant = c.tenant
@@ -60,11 +62,24 @@ LEFT JOIN LATERAL (
     SELECT config FROM revisions
     WHERE tenant = c.tenant AND workflow_id = c.workflow_id AND revision = c.revision OFFSET 0
 ) r ON true
+LEFT JOIN LATERAL (
+    SELECT tenant, id, version, create_time, create_user, update_time, update_user FROM workflows
+    WHERE tenant = c.tenant AND id = c.workflow_id OFFSET 0
+) w ON true` + annotationJoins + `
 ORDER BY c.seq`
 
 // Changes returns up to limit changes after a number, in order. A workflow that is gone by now shows as DELETING in all its changes.
 func (s *Store) Changes(ctx context.Context, after feed.Seq, limit int) (feed.Window, []feed.Change, error) {
-	rows, err := s.pool.Query(ctx, selectChanges, after, limit)
+	return s.changes(ctx, after, limit, nil)
+}
+
+// ChangesOf is Changes for those of one tenant.
+func (s *Store) ChangesOf(ctx context.Context, tenant workflow.Tenant, after feed.Seq, limit int) (feed.Window, []feed.Change, error) {
+	return s.changes(ctx, after, limit, &tenant)
+}
+
+func (s *Store) changes(ctx context.Context, after feed.Seq, limit int, tenant *workflow.Tenant) (feed.Window, []feed.Change, error) {
+	rows, err := s.pool.Query(ctx, selectChanges, after, limit, tenant)
 	if err != nil {
 		return feed.Window{}, nil, wrap("read changes", err)
 	}
@@ -85,29 +100,37 @@ func (s *Store) Changes(ctx context.Context, after feed.Seq, limit int) (feed.Wi
 
 // changeRow is a change as the query has it: every column may be absent.
 type changeRow struct {
-	seq                *feed.Seq
-	kind               *feed.Kind
-	tenant, id         *string
-	revision           *int32
-	state              *workflow.State
-	at, activeSince    *time.Time
-	timeZone, title    *string
-	trigger, dateRange json.RawMessage
-	hasSteps           *bool
+	seq                    *feed.Seq
+	kind                   *feed.Kind
+	tenant, id             *string
+	revision               *int32
+	state                  *workflow.State
+	version                *int64
+	at, activeSince        *time.Time
+	created, updated       *time.Time
+	createUser, updateUser *string
+	timeZone               *string
+	title, description     *string
+	trigger, dateRange     json.RawMessage
+	hasSteps, gone         *bool
+	notes                  annotations
 }
 
 func (r *changeRow) targets() []any {
-	return []any{
+	return append([]any{
 		&r.seq, &r.kind, &r.tenant, &r.id, &r.revision, &r.state, &r.at, &r.activeSince, &r.timeZone,
-		&r.title, &r.trigger, &r.dateRange, &r.hasSteps,
-	}
+		&r.title, &r.description, &r.trigger, &r.dateRange, &r.hasSteps, &r.gone, &r.version, &r.created, &r.createUser, &r.updated, &r.updateUser,
+	}, r.notes.targets()...)
 }
 
 func (r *changeRow) change() feed.Change {
 	c := feed.Change{
 		Seq: deref(r.seq), Kind: deref(r.kind), Tenant: workflow.Tenant(deref(r.tenant)), ID: workflow.ID(deref(r.id)), Title: deref(r.title),
-		Revision: deref(r.revision), State: deref(r.state), At: deref(r.at), ActiveSince: deref(r.activeSince),
+		Revision: deref(r.revision), State: deref(r.state), Version: deref(r.version), Gone: deref(r.gone),
+		At: deref(r.at), ActiveSince: deref(r.activeSince),
 		Trigger: r.trigger, DateRange: r.dateRange, HasSteps: deref(r.hasSteps), TimeZone: deref(r.timeZone),
+		Description: deref(r.description), CreateTime: deref(r.created), CreateUser: deref(r.createUser),
+		UpdateTime: deref(r.updated), UpdateUser: deref(r.updateUser), LastBackup: r.notes.backup(), Draft: r.notes.draft(),
 	}
 	if r.title == nil {
 		c.State = workflow.Deleting
