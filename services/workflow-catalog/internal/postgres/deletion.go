@@ -66,12 +66,47 @@ VALUES ($1, $2, clock_timestamp(), nextval(pg_get_serial_sequence('changes', 'se
 ON CONFLICT (tenant, workflow_id) DO NOTHING`
 )
 
+// What there may be very much of goes first, a part at a time, so that the removal itself stays within the time that a statement has. Both do
+// nothing for a workflow that is not on its way out, and leave the revision that the removal looks at.
+const (
+	trimBackups = `
+DELETE FROM backups WHERE (tenant, workflow_id, id) IN (
+    SELECT b.tenant, b.workflow_id, b.id FROM backups b
+    JOIN workflows w ON w.tenant = b.tenant AND w.id = b.workflow_id AND w.state = 3
+    WHERE b.tenant = $1 AND b.workflow_id = $2 LIMIT $3)`
+	trimRevisions = `
+DELETE FROM revisions WHERE (tenant, workflow_id, revision) IN (
+    SELECT r.tenant, r.workflow_id, r.revision FROM revisions r
+    JOIN workflows w ON w.tenant = r.tenant AND w.id = r.workflow_id AND w.state = 3 AND w.revision <> r.revision
+    WHERE r.tenant = $1 AND r.workflow_id = $2 LIMIT $3)`
+
+	trimBatch = 1000
+)
+
+func (s *Store) trim(ctx context.Context, d deletion.Deletion) error {
+	for _, query := range []string{trimBackups, trimRevisions} {
+		for {
+			tag, err := s.pool.Exec(ctx, query, d.Tenant, d.ID, trimBatch)
+			if err != nil {
+				return wrap("trim a workflow on its way out", err)
+			}
+			if tag.RowsAffected() < trimBatch {
+				break
+			}
+		}
+	}
+	return nil
+}
+
 // auditDeleted is the action of the line that says that everything is gone.
 const auditDeleted = "WorkflowDeleted"
 
 // Remove removes the workflow and all that the catalog has of it. When somebody else did so already it does nothing. The tombstone takes
 // the place of the workflow's changes in the feed.
 func (s *Store) Remove(ctx context.Context, d deletion.Deletion) error {
+	if err := s.trim(ctx, d); err != nil {
+		return err
+	}
 	err := s.inTx(ctx, "remove workflow", func(tx pgx.Tx) error {
 		before := workflow.Workflow{State: workflow.Deleting}
 		err := tx.QueryRow(ctx, lockDeleting, d.Tenant, d.ID).Scan(&before.Version, &before.UpdateUser, &before.Config.Hash)

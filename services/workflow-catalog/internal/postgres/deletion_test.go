@@ -206,6 +206,41 @@ func TestStore_Remove_isHeard(t *testing.T) {
 	}
 }
 
+// However much there is of a workflow, no statement of its removal has to take it all.
+func TestStore_Remove_much(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	w := e.grow(t, "Much")
+	for _, query := range []string{
+		`INSERT INTO revisions (tenant, workflow_id, revision, config, hash, size, author, create_time)
+		 SELECT tenant, workflow_id, n, config, hash, size, author, create_time FROM revisions, generate_series(3, 2500) n
+		 WHERE tenant = 'acme' AND workflow_id = $1 AND revision = 1`,
+		`INSERT INTO backups (tenant, workflow_id, id, name, revision, create_time, create_user)
+		 SELECT 'acme', $1, gen_random_uuid(), '', n, now(), '' FROM generate_series(1, 2500) n`,
+	} {
+		if _, err := e.pool.Exec(t.Context(), query, w.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := deletion.Deletion{Tenant: "acme", ID: w.ID}
+	before := e.mentions(t, string(w.ID))
+	if err := e.store.Remove(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, e.mentions(t, string(w.ID))); diff != "" || before["revisions"] != 2500 {
+		t.Fatalf("a workflow that is not DELETING was touched:\n%s", diff)
+	}
+	e.set(t, w, workflow.Deleting)
+	if err := e.store.Remove(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	left := e.mentions(t, string(w.ID))
+	delete(left, "audit_entries")
+	if diff := cmp.Diff(map[string]int{"tombstones": 1}, left); diff != "" {
+		t.Errorf("what is left beside the audit (-want +got):\n%s", diff)
+	}
+}
+
 func TestStore_Prune_tombstones(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
