@@ -2,6 +2,7 @@ package expr
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -239,10 +240,35 @@ func (e *Env) why(source string, issues *cel.Issues) *Error {
 		}
 		return plain
 	}
+	if hint := literalHint(plain.Message, parsed.NativeRep(), first.ExprID); hint != "" {
+		plain.Message += ": " + hint
+		return plain
+	}
 	if _, problem := e.typed.check(parsed.NativeRep(), source); problem != nil && problem.Line == plain.Line && problem.Column == plain.Column {
 		return problem
 	}
 	return plain
+}
+
+// literalHint says what is wrong with a literal that CEL reads before the run.
+func literalHint(message string, tree *ast.AST, id int64) string {
+	x := explainer{original: tree}
+	node := x.find(id)
+	if node == nil || node.Kind() != ast.LiteralKind {
+		return ""
+	}
+	switch {
+	case strings.HasPrefix(message, "invalid matches argument"):
+		text, _ := literalText(node)
+		if _, err := regexp.Compile(text); err != nil {
+			return "no regular expression, " + strings.TrimPrefix(err.Error(), "error parsing regexp: ")
+		}
+	case strings.HasPrefix(message, "invalid timestamp argument"):
+		return `write it as "2026-11-23T12:00:00Z"`
+	case strings.HasPrefix(message, "invalid duration argument"):
+		return `write it as "1h30m" or "90s"`
+	}
+	return ""
 }
 
 // undeclared returns the name that CEL does not know.
