@@ -1,10 +1,12 @@
 package postgres_test
 
 import (
+	"context"
 	"slices"
 	"testing"
 
 	"workflow.uniconnect/services/workflow-catalog/internal/feed"
+	"workflow.uniconnect/services/workflow-catalog/internal/postgres"
 	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
 )
 
@@ -202,4 +204,47 @@ SELECT tenant, workflow_id, revision + 1, '{"title": "Second"}', hash, size, aut
 	if err != nil || r.Title != "Second" || r.Config.Title != "Second" || r.Origin != workflow.Updated {
 		t.Errorf("got %+v, %v", r, err)
 	}
+}
+
+// interposed is a store where something happens right before a draft is read.
+type interposed struct {
+	*postgres.Store
+	before func()
+}
+
+func (s interposed) Draft(ctx context.Context, tenant workflow.Tenant, id workflow.ID) (workflow.Drafted, error) {
+	s.before()
+	return s.Store.Draft(ctx, tenant, id)
+}
+
+// TestCatalog_Publish_repeated_meanwhile: the same request is done by another process after this one found its id unused. There is no draft
+// any more then, and yet the answer is the first one.
+func TestCatalog_Publish_repeated_meanwhile(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	w := e.add(t, "acme", "First", workflow.Active)
+	other := newCatalog(t, e)
+	_, err := other.UpdateDraft(t.Context(), call("acme", workflow.MethodUpdateDraft), workflow.DraftUpdate{
+		Target: workflow.Target{ID: w.ID}, Config: config(t, "Draft"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := call("acme", workflow.MethodPublish)
+	request.RequestID = "r1"
+	build := func(_ context.Context, from workflow.Config) (workflow.Config, error) { return from, nil }
+	var first workflow.Workflow
+	catalog := workflow.NewCatalog(workflow.Deps{
+		Changed: func() {}, NewID: func() (workflow.ID, error) { return newID(t), nil },
+		Store: interposed{e.store, func() {
+			if first, err = other.Publish(t.Context(), request, workflow.Target{ID: w.ID}, build); err != nil {
+				t.Error(err)
+			}
+		}},
+	})
+	got, err := catalog.Publish(t.Context(), request, workflow.Target{ID: w.ID}, build)
+	if err != nil || got.Revision != 2 {
+		t.Fatalf("got revision %d, %v; want the first answer, revision 2", got.Revision, err)
+	}
+	same(t, first, got)
 }

@@ -78,19 +78,19 @@ func once[T any](ctx context.Context, c *Catalog, call Call, do func() (T, error
 		return before, err
 	}
 	done, err := do()
-	if errors.Is(err, ErrRequestKnown) {
-		before, known, err := replay[T](ctx, c, call)
-		if err == nil && !known {
-			err = errRequestGone
-		}
-		return before, err
+	if err == nil {
+		c.deps.Changed()
+		return done, nil
 	}
-	if err != nil {
-		var none T
-		return none, err
+	// The same request may have been answered meanwhile; what it did may even be why it could not be done again.
+	before, known, lookup := replay[T](ctx, c, call)
+	switch {
+	case known, lookup != nil && errors.Is(err, ErrRequestKnown):
+		return before, lookup
+	case errors.Is(err, ErrRequestKnown):
+		return before, errRequestGone
 	}
-	c.deps.Changed()
-	return done, nil
+	return before, err
 }
 
 func replay[T any](ctx context.Context, c *Catalog, call Call) (T, bool, error) {
