@@ -223,6 +223,12 @@ func started(t *testing.T) (*system, *replica) {
 	s := newSystem(t)
 	s.startOwners()
 	r := s.start(t)
+	addTenants(t, r)
+	return s, r
+}
+
+func addTenants(t *testing.T, r *replica) {
+	t.Helper()
 	for _, name := range []string{"acme", "globex"} {
 		_, err := r.EnsureTenant(t.Context(), catalog.TenantSeed{
 			Tenant: name, Title: name, TimeZone: "Europe/Berlin",
@@ -235,7 +241,6 @@ func started(t *testing.T) (*system, *replica) {
 			t.Fatal(err)
 		}
 	}
-	return s, r
 }
 
 // as returns a context whose calls carry a token of the principal.

@@ -248,6 +248,9 @@ func (h *Hub[T]) begin(ctx context.Context) error {
 	defer h.mu.Unlock()
 	h.feed, h.floor, h.head, h.began = window.Feed, window.Newest, window.Newest, window.Newest
 	h.started, h.polled = true, time.Now()
+	// Who waits for the beginning may be behind it.
+	close(h.moved)
+	h.moved = make(chan struct{})
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"workflow.uniconnect/services/workflow-catalog/internal/feed"
+	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -50,6 +51,16 @@ func (s *source) commit(n int) {
 	for range n {
 		s.window.Newest++
 		s.stored = append(s.stored, feed.Change{Seq: s.window.Newest})
+	}
+}
+
+// commitOf appends a change of each of the tenants.
+func (s *source) commitOf(tenants ...workflow.Tenant) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, tenant := range tenants {
+		s.window.Newest++
+		s.stored = append(s.stored, feed.Change{Seq: s.window.Newest, Tenant: tenant})
 	}
 }
 
@@ -253,6 +264,100 @@ func TestHub_Run_after_changes_were_dropped_unread(t *testing.T) {
 		batch, err := hub.Next(t.Context(), 50, time.Second)
 		if err != nil || len(batch.Entries) != 1 || batch.Entries[0].Seq != 51 {
 			t.Errorf("got %v, %v; want change 51", batch.Entries, err)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestHub_Next_before_the_beginning: a watcher that waits for the hub to begin learns at once that it is behind the beginning.
+func TestHub_Next_before_the_beginning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{err: errors.New("away")}
+		s.commit(3)
+		hub, stop := start(t, s)
+		waiting := make(chan error, 2)
+		go func() { _, err := hub.Next(t.Context(), 1, time.Hour); waiting <- err }()
+		go func() { _, err := hub.NextOf(t.Context(), "acme", 1, time.Hour); waiting <- err }()
+		synctest.Wait()
+		s.change(func() { s.err = nil })
+		for range 2 {
+			if err := <-waiting; !errors.Is(err, feed.ErrBehind) {
+				t.Errorf("got %v, want ErrBehind", err)
+			}
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestHub_NextOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		hub, stop := start(t, s)
+		next := func(topic workflow.Tenant, after feed.Seq) (feed.Batch[feed.Seq], time.Duration) {
+			t.Helper()
+			begin := time.Now()
+			batch, err := hub.NextOf(t.Context(), topic, after, time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range batch.Entries {
+				if e.Topic != topic || e.Seq <= after || e.Seq > batch.At {
+					t.Errorf("got %d of %s after %d for %s", e.Seq, e.Topic, after, topic)
+				}
+			}
+			return batch, time.Since(begin)
+		}
+		s.commitOf("acme", "globex", "acme")
+		if batch, took := next("acme", 0); len(batch.Entries) != 2 || batch.At != 3 || took > feed.PollInterval {
+			t.Errorf("got %d entries up to %d after %v, want two at once", len(batch.Entries), batch.At, took)
+		}
+		if batch, took := next("globex", 2); len(batch.Entries) != 0 || batch.At != 3 || took != time.Minute {
+			t.Errorf("got %d entries up to %d after %v, want a sign of life", len(batch.Entries), batch.At, took)
+		}
+
+		woken := make(chan feed.Seq, 1)
+		go func() {
+			batch, err := hub.NextOf(t.Context(), "globex", 3, time.Hour)
+			if err != nil || len(batch.Entries) != 1 {
+				t.Errorf("got %d entries, %v; want one", len(batch.Entries), err)
+			}
+			woken <- batch.At
+		}()
+		synctest.Wait()
+		s.commitOf("acme", "acme")
+		<-time.After(time.Second)
+		select {
+		case <-woken:
+			t.Error("changes of another topic wake a watcher")
+		default:
+		}
+		s.commitOf("globex")
+		if at := <-woken; at != 6 {
+			t.Errorf("position: got %d, want 6", at)
+		}
+
+		// A topic that was still misses nothing, however much of the others was forgotten.
+		s.commit(20000)
+		hub.Wake()
+		synctest.Wait()
+		if batch, took := next("globex", 6); len(batch.Entries) != 0 || batch.At != 20006 || took != time.Minute {
+			t.Errorf("still topic: got %d entries up to %d after %v", len(batch.Entries), batch.At, took)
+		}
+		for topic, after := range map[workflow.Tenant]feed.Seq{"globex": 5, "": 6} {
+			if _, err := hub.NextOf(t.Context(), topic, after, time.Second); !errors.Is(err, feed.ErrBehind) {
+				t.Errorf("%q after %d: got %v, want ErrBehind", topic, after, err)
+			}
+		}
+		at := feed.Seq(20006 - 1200)
+		for _, want := range []int{feed.PageSize, feed.PageSize, 200} {
+			batch, _ := next("", at)
+			if at = batch.At; len(batch.Entries) != want {
+				t.Errorf("page: got %d, want %d", len(batch.Entries), want)
+			}
 		}
 		if err := stop(); err != nil {
 			t.Error(err)
