@@ -186,6 +186,26 @@ func validation(t *testing.T, s *system) {
 		refusal{403, "PERMISSION_DENIED", "PERMISSION_MISSING", "workflow.edit"}.check(t, res)
 	})
 	t.Run("action_types", func(t *testing.T) { describedActions(t, s) })
+	t.Run("templates", func(t *testing.T) {
+		var list struct {
+			Templates []struct {
+				ID       string
+				Workflow object
+			}
+		}
+		if err := s.owner.Call(t.Context(), http.MethodGet, "/v1/templates?pageSize=200", nil, &list); err != nil {
+			t.Fatal(err)
+		}
+		if len(list.Templates) == 0 {
+			t.Error("there are none")
+		}
+		for _, tpl := range list.Templates {
+			tpl.Workflow["title"] = unique(tpl.ID) // some are seeded under their title
+			if v := s.validate(t, tpl.Workflow); len(v.Problems) > 0 {
+				t.Errorf("%s: %+v", tpl.ID, v.Problems)
+			}
+		}
+	})
 }
 
 // promisedRefusals holds the rows of the promises that are about what a workflow says: validation and saving both refuse them and name
