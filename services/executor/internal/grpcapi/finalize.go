@@ -33,7 +33,7 @@ func (s *Starts) PreviewFinalize(ctx context.Context, req *peerv1.PreviewFinaliz
 	if err != nil {
 		return nil, err
 	}
-	resp := &peerv1.PreviewFinalizeResponse{Unfinished: int32(min(left.Count, math.MaxInt32))} //nolint:gosec // bounded
+	resp := &peerv1.PreviewFinalizeResponse{Unfinished: int32(min(left.Count, math.MaxInt32))}
 	for _, at := range left.Some {
 		resp.Executions = append(resp.Executions, &peerv1.UnfinishedExecution{
 			Id: at.ID.String(), StepPath: at.Path, WakeTime: stamp(at.WakeTime),

@@ -36,4 +36,4 @@ func (s *Catalog) PreviewDelete(ctx context.Context, req *workflowv1.PreviewDele
 }
 
 // count fits a number into the contract's type.
-func count(n int) int32 { return int32(min(n, math.MaxInt32)) } //nolint:gosec // bounded
+func count(n int) int32 { return int32(min(n, math.MaxInt32)) }
