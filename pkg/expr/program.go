@@ -157,10 +157,10 @@ func (a activation) Parent() cel.Activation { return nil }
 // tooCostly refuses an expression that no data could keep below the limit.
 func (e *Env) tooCostly(checked *cel.Ast) *Error {
 	estimate, err := e.cel.EstimateCost(checked, unknownSizes{})
-	if err != nil || estimate.Min <= costLimit {
-		return nil
+	if err == nil && estimate.Min > costLimit {
+		return &Error{Line: 1, Column: 1, Message: fmt.Sprintf("the expression costs at least %d, the limit is %d", estimate.Min, costLimit)}
 	}
-	return &Error{Line: 1, Column: 1, Message: fmt.Sprintf("the expression costs at least %d, the limit is %d", estimate.Min, costLimit)}
+	return nil
 }
 
 // unknownSizes knows nothing about the sizes of data.

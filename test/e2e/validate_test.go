@@ -75,7 +75,7 @@ func validation(t *testing.T, s *system) {
 		"dateRange": object{"startTime": "2026-02-01T00:00:00Z", "endTime": "2026-01-01T00:00:00Z"},
 		"steps": []object{
 			{"id": "A b", "stop": object{}},
-			{"id": "get", "action": object{"type": "crm.get_recrod", "connection": "crm", "params": object{}}},
+			{"id": "get", "action": object{"type": "crm.get_rekord", "connection": "crm", "params": object{}}},
 			{"id": "twice", "stop": object{"message": "${event.data.talk_ms.x}"}},
 			{"id": "twice", "onlyIf": object{"rules": object{"op": "ALL", "rules": []object{
 				{"field": "event.data.talk_ms", "operator": "GREATER_THAN", "value": "5"},
