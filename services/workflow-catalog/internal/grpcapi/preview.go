@@ -19,7 +19,7 @@ func (s *Catalog) PreviewDelete(ctx context.Context, req *workflowv1.PreviewDele
 		return nil, err
 	}
 	msg := &workflowv1.DeletePreview{
-		Title: p.Title, Etag: p.ETag, UnfinishedExecutions: count(p.Unfinished.Count),
+		Title: p.Title, Etag: p.ETag, UnfinishedExecutions: count(p.Count),
 		Revisions: count(p.Revisions), Backups: count(p.Backups), Draft: p.Draft,
 	}
 	for _, x := range p.Executions {
