@@ -37,7 +37,7 @@ func (e *edit) remove(w *Workflow) {
 
 // add returns the workflow as the group holds it.
 func (e *edit) add(w *Workflow) *Workflow {
-	usable, _ := indexable(w.filter.Equalities())
+	usable := indexable(w.filter.Equalities())
 	if !e.paths && slices.ContainsFunc(usable, e.group.paths.lacks) {
 		e.group.paths, e.paths = e.group.paths.clone(), true
 	}

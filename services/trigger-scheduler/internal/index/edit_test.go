@@ -22,7 +22,7 @@ func TestIndex_edits_agree_with_a_new_index(t *testing.T) {
 	for range 3 {
 		x := newIndex(t)
 		now := make(map[string]Definition)
-		for round := range 40 {
+		for round := range 25 {
 			var defs []Definition
 			for range pick(g, []int{1, 1, 1, 2, 3, 40}) {
 				def := definition(strconv.Itoa(g.IntN(100)), g.filter(2))
@@ -89,7 +89,7 @@ func TestIndex_Match_while_edited(t *testing.T) {
 			}
 		})
 	}
-	for i := range 1000 {
+	for i := range 400 {
 		def := definition(strconv.Itoa(i%100), pick(generator{rand.New(rand.NewPCG(1, uint64(i)))}, []string{
 			``, `event.data.a == "x"`, `event.data.b == 7`, `event.data.c` + strconv.Itoa(i) + ` == 1`, `event.data.b > 3`,
 		}))

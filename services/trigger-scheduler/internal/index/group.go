@@ -50,7 +50,7 @@ func newGroup(members []*Workflow) (*group, []*Workflow) {
 func (w *Workflow) within(p *paths) *Workflow {
 	own := *w
 	own.tests, own.home = nil, nil
-	usable, _ := indexable(w.filter.Equalities())
+	usable := indexable(w.filter.Equalities())
 	for _, equality := range usable {
 		want, _ := literalValue(equality.Value)
 		own.tests = append(own.tests, test{p.slot(equality.Path), want})

@@ -5,8 +5,14 @@
 // # Concurrency
 //
 // Readers take no lock: they load the tenant's view, which never changes. Writers, one at a time, build a tenant's new view beside the old one
-// and swap it in. A view that was loaded after a message was pulled therefore holds every change applied before the pull; package
+// and swap it in; the new one shares with the old whatever is the same. A view that was loaded after a message was pulled therefore holds every change applied before the pull; package
 // activation rests on this.
+//
+// # Expressions
+//
+// Compiling is what costs: 0.1 to 0.2 ms for each expression, against microseconds for the rest. So a snapshot is taken in without compiling:
+// package predicate scans expressions for their equalities, and whatever must be evaluated is compiled by the first event that needs it, or
+// by Prepare in the background. A change is compiled at once, which names its problems.
 package index
 
 import (

@@ -223,8 +223,9 @@ func (f *field) clear(out []value) {
 	}
 }
 
-// indexable returns the equalities of which an event's values decide, and whether that is all of them.
-func indexable(tests []expr.Equality) (usable []expr.Equality, all bool) {
+// indexable returns the equalities of which an event's values decide.
+func indexable(tests []expr.Equality) []expr.Equality {
+	var usable []expr.Equality
 	for _, t := range tests {
 		if len(t.Path) >= 2 && t.Path[0] == "event" {
 			if _, ok := literalValue(t.Value); ok {
@@ -232,5 +233,5 @@ func indexable(tests []expr.Equality) (usable []expr.Equality, all bool) {
 			}
 		}
 	}
-	return usable, len(usable) == len(tests)
+	return usable
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"workflow.uniconnect/pkg/expr"
 )
@@ -14,6 +15,9 @@ import (
 // triple quotes of strings, and comments. It judges nothing: an expression that CEL refuses may be known. Where it is exact, CEL does take the
 // expression, which then is nothing but the tests.
 func scan(source string) (tests []expr.Equality, exact, known bool) {
+	if !utf8.ValidString(source) {
+		return nil, false, false // CEL reads other text than there is
+	}
 	tokens, ok := lex(source)
 	if !ok {
 		return nil, false, false
