@@ -86,12 +86,12 @@ func (x *explainer) overload(node ast.Expr) string {
 		if x.typeOf(operands[0]).Kind() == x.typeOf(operands[1]).Kind() {
 			return fmt.Sprintf("%s does not work with these: %s", operator, what)
 		}
-		return fmt.Sprintf("%s needs both sides of one kind: %s%s", operator, what, x.hint(operands))
+		return fmt.Sprintf("%s needs both sides of one kind: %s%s", operator, what, x.hint(name, operands))
 	}
 }
 
 // hint names the conversion that would help.
-func (x *explainer) hint(operands []ast.Expr) string {
+func (x *explainer) hint(operator string, operands []ast.Expr) string {
 	for i, o := range operands {
 		other := operands[1-i]
 		switch k, wanted := x.typeOf(o).Kind(), x.typeOf(other).Kind(); {
@@ -99,6 +99,8 @@ func (x *explainer) hint(operands []ast.Expr) string {
 			return fmt.Sprintf("; write %s(%s)", typeName(wanted), x.text(o))
 		case k == types.IntKind && wanted == types.DoubleKind:
 			return fmt.Sprintf("; write double(%s)", x.text(o))
+		case wanted == types.StringKind && operator == operators.Add && (k == types.IntKind || k == types.DoubleKind || k == types.BoolKind):
+			return fmt.Sprintf("; write string(%s)", x.text(o))
 		}
 	}
 	return ""

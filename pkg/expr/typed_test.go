@@ -96,7 +96,7 @@ func TestEnv_Compile_finds_what_cannot_work_with_the_schema(t *testing.T) {
 		`lower(event.data.from) == "a"`:             `1:6: undeclared reference to the function lower`,
 		`event.data.hot &&`:                         `1:18: Syntax error: the expression ends where something is missing`,
 		`event.data.hot )`:                          `1:16: Syntax error: unexpected ')' expecting the end`,
-		`1 + "a" == "1a"`:                           `1:3: + needs both sides of one kind: 1 is a whole number, "a" is text`,
+		`1 + "a" == "1a"`:                           `1:3: + needs both sides of one kind: 1 is a whole number, "a" is text; write string(1)`,
 		`event.data.from.matches("(")`:              "1:25: invalid matches argument: no regular expression, missing closing ): `(`",
 		`timestamp("tomorrow") < now`:               `1:11: invalid timestamp argument: write it as "2026-11-23T12:00:00Z"`,
 		`now + duration("1 day") < now`:             `1:16: invalid duration argument: write it as "1h30m" or "90s"`,
