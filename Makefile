@@ -10,7 +10,7 @@ MODULES = $(shell go list -m -f '{{.Dir}}')
 PACKAGES = $(addsuffix /...,$(MODULES))
 COMMANDS := ./services/workflowd/cmd/workflowd ./services/workflow-catalog/cmd/workflow-catalog \
 	./services/trigger-scheduler/cmd/trigger-scheduler ./services/executor/cmd/executor ./services/gateway/cmd/gateway \
-	./services/sandbox/cmd/sandbox
+	./services/sandbox/cmd/sandbox ./services/wfctl/cmd/wfctl
 LDFLAGS := -s -w
 # How many packages are tested at the same time: each may run its own PostgreSQL.
 TEST_PARALLEL ?= 2

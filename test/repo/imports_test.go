@@ -27,12 +27,13 @@ func adapters() []string {
 	var all []string
 	for _, name := range []string{
 		"postgres", "grpcapi", "bus", "remote", "peer", // storage, calls in, events in, calls out
-		"definition", "eventpb", "template", // translate the contract's messages, or hold them as files
+		"definition", "eventpb", "exchange", "template", // translate the contract's messages, or hold them as files
 		"httpaction", "crm", "egress", // what actions reach
 		"observe",                                // metrics and spans
 		"httpapi",                                // the sandbox's face
 		"edge", "page", "devlogin", "strictjson", // the gateway's
-		"seed", // workflowd's
+		"seed",                      // workflowd's
+		"client", "show", "command", // wfctl's
 	} {
 		all = append(all, "services/*/internal/"+name+"/...")
 	}
@@ -52,7 +53,7 @@ const (
 
 // rules is the import table of the architecture.
 func rules() []rule {
-	domain := []string{"pkg/fault", "pkg/faultpoint", "pkg/expr", "github.com/google/uuid", "services/*/internal/..."}
+	domain := []string{"pkg/fault", "pkg/faultpoint", "pkg/expr", "github.com/google/uuid", "golang.org/x/text/...", "services/*/internal/..."}
 	noIO := []string{"net", "net/http/...", "database/sql/...", "os/exec", pgx, nats, grpc, "google.golang.org/protobuf/...", "proto/..."}
 	return []rule{
 		{
@@ -87,6 +88,11 @@ func rules() []rule {
 			packages: []string{"services/gateway/..."},
 			mustNot:  []string{pgx, "pkg/postgres", "pkg/devpg", nats},
 			why:      "the gateway holds no state: it has no database and no bus",
+		},
+		{
+			packages: []string{"services/wfctl/..."},
+			mustNot:  []string{pgx, nats, "pkg/postgres", "pkg/bus", "pkg/grpcserver", "proto/gen/go/uniconnect/workflow/peer/..."},
+			why:      "a command line reaches the system as any client does: through the gateway",
 		},
 		{
 			packages: []string{"pkg/..."},
@@ -239,6 +245,7 @@ func TestRules_refuse(t *testing.T) {
 		{"services/workflow-catalog/internal/postgres", "google.golang.org/grpc/codes"},
 		{"services/workflow-catalog/internal/grpcapi", "github.com/jackc/pgx/v5/pgxpool"},
 		{"services/gateway/internal/edge", module + "pkg/postgres"},
+		{"services/wfctl/internal/command", module + "pkg/bus"},
 		{"pkg/auth", module + "services/executor"},
 		{"test/bench", module + "services/executor"},
 	}

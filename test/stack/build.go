@@ -20,7 +20,7 @@ func commands() []string {
 	return []string{
 		"./services/workflowd/cmd/workflowd", "./services/workflow-catalog/cmd/workflow-catalog",
 		"./services/trigger-scheduler/cmd/trigger-scheduler", "./services/executor/cmd/executor",
-		"./services/gateway/cmd/gateway", "./services/sandbox/cmd/sandbox",
+		"./services/gateway/cmd/gateway", "./services/sandbox/cmd/sandbox", "./services/wfctl/cmd/wfctl",
 		"./test/cmd/natsserver", "./test/cmd/referenceloop",
 	}
 }

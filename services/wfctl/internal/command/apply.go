@@ -1,0 +1,236 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"workflow.uniconnect/pkg/fault"
+	"workflow.uniconnect/services/wfctl/internal/show"
+
+	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
+)
+
+const (
+	imported  = workflowv1.ImportWorkflowResponse_CREATED
+	changed   = workflowv1.ImportWorkflowResponse_UPDATED
+	unchanged = workflowv1.ImportWorkflowResponse_UNCHANGED
+)
+
+// exchange sends a document.
+func (s *session) exchange(ctx context.Context, d document, into string, tryOnly bool) (*workflowv1.ImportWorkflowResponse, error) {
+	answer, err := s.Catalog.ImportWorkflow(ctx, &workflowv1.ImportWorkflowRequest{
+		Source: &workflowv1.ImportWorkflowRequest_Content{Content: d.text}, Id: into, ValidateOnly: tryOnly,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.name, err)
+	}
+	return answer, nil
+}
+
+// each handles every document, whatever became of those before, unless the system is away. What is wrong with one is told at once.
+func (a *App) each(documents []document, handle func(document) error) error {
+	var worst error
+	for _, d := range documents {
+		err := handle(d)
+		if err == nil {
+			continue
+		}
+		if ExitCode(err) != ExitCode(ErrDifferent) || len(documents) == 1 {
+			return err
+		}
+		if text := Problem(err); text != "" {
+			if _, err := fmt.Fprint(a.Stderr, text); err != nil {
+				return err
+			}
+		}
+		worst = ErrDifferent // told already
+	}
+	return worst
+}
+
+func (a *App) apply() *cobra.Command {
+	var files fileFlags
+	var tryOnly bool
+	var name string
+	cmd := &cobra.Command{
+		Use: "apply -f FILE", Short: "Make workflows be as documents describe them", Args: args(0, 0),
+		Long: `Make workflows be as documents describe them: each becomes the workflow of its title, which is created when there is none and changed when it
+differs. Applying the same documents again changes nothing. A document without a state leaves the state as it is; a new workflow is ACTIVE.`,
+		Example: "  wfctl apply -f workflows/ --dry-run\n  wfctl export 'On Call Ended' | sed s/hot/warm/ | wfctl apply -f -",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, documents, into, err := a.documents(cmd.Context(), &files, name)
+			if err != nil {
+				return err
+			}
+			return a.each(documents, func(d document) error {
+				answer, err := s.exchange(cmd.Context(), d, into, tryOnly)
+				if err != nil {
+					return err
+				}
+				return s.applied(answer, tryOnly)
+			})
+		},
+	}
+	files.add(cmd)
+	cmd.Flags().BoolVar(&tryOnly, "dry-run", false, "only show what would change")
+	cmd.Flags().StringVar(&name, "workflow", "", "apply one document to this workflow whatever its title, for example to change the title")
+	a.completeFlag(cmd, "workflow", a.titles)
+	return cmd
+}
+
+// documents reads the documents, and finds the workflow that one of them is for.
+func (a *App) documents(ctx context.Context, files *fileFlags, workflow string) (*session, []document, string, error) {
+	documents, err := files.read(a.Stdin)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	if workflow != "" && len(documents) > 1 {
+		return nil, nil, "", usage("--workflow is for one document, and there are %d", len(documents))
+	}
+	s, err := a.session()
+	if err != nil || workflow == "" {
+		return s, documents, "", err
+	}
+	into, err := s.WorkflowID(ctx, workflow)
+	return s, documents, into, err
+}
+
+func (s *session) applied(answer *workflowv1.ImportWorkflowResponse, tryOnly bool) error {
+	if s.IsDocument() {
+		return s.Document(answer)
+	}
+	words := map[workflowv1.ImportWorkflowResponse_Outcome]string{imported: "created", changed: "configured", unchanged: "unchanged"}
+	suffix := ""
+	if tryOnly {
+		suffix = " (dry run)"
+	}
+	if err := s.Line("workflow %q %s%s", show.Text(answer.GetWorkflow().GetTitle()), words[answer.GetOutcome()], suffix); err != nil {
+		return err
+	}
+	if tryOnly {
+		if err := s.Printer.Diff(answer.GetDiff()); err != nil {
+			return err
+		}
+	}
+	return s.warnings(answer.GetWorkflow())
+}
+
+// warnings writes what is allowed but probably not meant.
+func (s *session) warnings(w *workflowv1.Workflow) error {
+	for _, warning := range w.GetWarnings() {
+		if err := s.Line("  warning: %s: %s", warning.GetField(), show.Text(warning.GetDescription())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *App) create() *cobra.Command {
+	var files fileFlags
+	cmd := &cobra.Command{
+		Use: "create -f FILE", Short: "Create workflows from documents", Args: args(0, 0),
+		Long: "Create workflows from documents. A title that a workflow has already is refused; apply changes that workflow instead.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, documents, _, err := a.documents(cmd.Context(), &files, "")
+			if err != nil {
+				return err
+			}
+			return a.each(documents, func(d document) error {
+				tried, err := s.exchange(cmd.Context(), d, "", true)
+				if err != nil {
+					return err
+				}
+				// Whether the title is free is for the creation itself to find out.
+				w := tried.GetWorkflow()
+				if tried.GetOutcome() != imported {
+					return fmt.Errorf("%s: %w", d.name, fault.AlreadyExists("WORKFLOW_EXISTS", fmt.Sprintf("a workflow %q exists already; use apply to change it", w.GetTitle())))
+				}
+				answer, err := s.Catalog.CreateWorkflow(cmd.Context(), &workflowv1.CreateWorkflowRequest{Workflow: w})
+				if err != nil {
+					return fmt.Errorf("%s: %w", d.name, err)
+				}
+				return s.applied(&workflowv1.ImportWorkflowResponse{Outcome: imported, Workflow: answer.GetWorkflow()}, false)
+			})
+		},
+	}
+	files.add(cmd)
+	return cmd
+}
+
+func (a *App) diff() *cobra.Command {
+	var files fileFlags
+	var name string
+	cmd := &cobra.Command{
+		Use: "diff -f FILE", Short: "Show what apply would change; exit code 1 when anything", Args: args(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, documents, into, err := a.documents(cmd.Context(), &files, name)
+			if err != nil {
+				return err
+			}
+			return a.each(documents, func(d document) error {
+				answer, err := s.exchange(cmd.Context(), d, into, true)
+				if err != nil {
+					return err
+				}
+				return s.differs(d, answer)
+			})
+		},
+	}
+	files.add(cmd)
+	cmd.Flags().StringVar(&name, "workflow", "", "compare one document with this workflow whatever its title")
+	a.completeFlag(cmd, "workflow", a.titles)
+	return cmd
+}
+
+// differs shows a difference, and is ErrDifferent when there is one.
+func (s *session) differs(d document, answer *workflowv1.ImportWorkflowResponse) error {
+	if s.IsDocument() {
+		if err := s.Document(answer); err != nil {
+			return err
+		}
+	}
+	if answer.GetOutcome() == unchanged {
+		return nil
+	}
+	if !s.IsDocument() {
+		title := show.Text(answer.GetWorkflow().GetTitle())
+		if answer.GetOutcome() == imported {
+			return errors.Join(s.Line("+ workflow %q (%s) is new", title, d.name), ErrDifferent)
+		}
+		if err := s.Line("workflow %q (%s)", title, d.name); err != nil {
+			return err
+		}
+		if err := s.Printer.Diff(answer.GetDiff()); err != nil {
+			return err
+		}
+	}
+	return ErrDifferent
+}
+
+func (a *App) validate() *cobra.Command {
+	var files fileFlags
+	cmd := &cobra.Command{
+		Use: "validate -f FILE", Short: "Find everything that is wrong with documents", Args: args(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, documents, _, err := a.documents(cmd.Context(), &files, "")
+			if err != nil {
+				return err
+			}
+			return a.each(documents, func(d document) error {
+				answer, err := s.exchange(cmd.Context(), d, "", true)
+				if err != nil {
+					return err
+				}
+				if err := s.Line("%s: valid", d.name); err != nil {
+					return err
+				}
+				return s.warnings(answer.GetWorkflow())
+			})
+		},
+	}
+	files.add(cmd)
+	return cmd
+}

@@ -1,0 +1,234 @@
+package command
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
+	"workflow.uniconnect/services/wfctl/internal/client"
+	"workflow.uniconnect/services/wfctl/internal/show"
+
+	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
+)
+
+// defaultLimit is how many things a list shows unless asked for more.
+const defaultLimit = 100
+
+func (a *App) get() *cobra.Command {
+	get := &cobra.Command{Use: "get RESOURCE [NAME]", Short: "List things, or show one", Args: noSuchCommand, RunE: help}
+	get.AddCommand(
+		a.getWorkflows(), a.getRevisions(), a.getBackups(), a.getTemplates(), a.getExecutions("executions [ID]", true), a.getAudit(),
+		a.getEventTypes(), a.getActionTypes(),
+	)
+	return get
+}
+
+// output writes things as a table or whole.
+func (s *session) output(whole proto.Message, table func() *show.Columns) error {
+	if s.IsDocument() {
+		return s.Document(whole)
+	}
+	return s.Table(table())
+}
+
+func limitFlag(cmd *cobra.Command, limit *int) {
+	cmd.Flags().IntVar(limit, "limit", defaultLimit, "how many at most; 0 means all")
+}
+
+func (a *App) getWorkflows() *cobra.Command {
+	req := &workflowv1.ListWorkflowsRequest{}
+	limit := 0
+	cmd := &cobra.Command{
+		Use: "workflows [WORKFLOW]", Aliases: []string{"workflow", "wf"}, Short: "Workflows", Args: args(0, 1), ValidArgsFunction: completeFirst(a.titles),
+		Example: `  wfctl get workflows --filter 'state = "ACTIVE" AND title : "call"' --order-by title`,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			s, err := a.session()
+			if err != nil {
+				return err
+			}
+			if len(names) > 0 {
+				w, err := s.Client.Workflow(cmd.Context(), names[0])
+				if err != nil {
+					return err
+				}
+				return s.output(w, func() *show.Columns { return s.Printer.Workflows([]*workflowv1.Workflow{w}) })
+			}
+			if !s.IsDocument() {
+				req.View = workflowv1.WorkflowView_BASIC
+			}
+			all, err := s.Client.Workflows(cmd.Context(), limit, req)
+			if err != nil {
+				return err
+			}
+			return s.output(&workflowv1.ListWorkflowsResponse{Workflows: all}, func() *show.Columns { return s.Printer.Workflows(all) })
+		},
+	}
+	cmd.Flags().StringVar(&req.Filter, "filter", "", `for example 'state = "ACTIVE" AND trigger_type = "event"'`)
+	cmd.Flags().StringVar(&req.OrderBy, "order-by", "", "create_time, update_time or title, with ' desc' to turn it round")
+	limitFlag(cmd, &limit)
+	return cmd
+}
+
+func (a *App) getRevisions() *cobra.Command {
+	limit := 0
+	cmd := &cobra.Command{
+		Use: "revisions WORKFLOW [NUMBER]", Aliases: []string{"revision", "rev"}, Short: "What was saved of a workflow", Args: args(1, 2),
+		ValidArgsFunction: completeFirst(a.titles),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			s, err := a.session()
+			if err != nil {
+				return err
+			}
+			id, err := s.WorkflowID(cmd.Context(), names[0])
+			if err != nil {
+				return err
+			}
+			if len(names) == 2 {
+				return s.revision(cmd.Context(), id, names[1])
+			}
+			all, err := client.Pages(limit, func(token string, size int32) ([]*workflowv1.Revision, string, error) {
+				page, err := s.Catalog.ListRevisions(cmd.Context(), &workflowv1.ListRevisionsRequest{WorkflowId: id, PageToken: token, PageSize: size})
+				return page.GetRevisions(), page.GetNextPageToken(), err
+			})
+			if err != nil {
+				return err
+			}
+			return s.output(&workflowv1.ListRevisionsResponse{Revisions: all}, func() *show.Columns { return s.Revisions(all) })
+		},
+	}
+	limitFlag(cmd, &limit)
+	return cmd
+}
+
+func (s *session) revision(ctx context.Context, workflow, text string) error {
+	number, err := strconv.ParseInt(text, 10, 32)
+	if err != nil {
+		return usage("%q is not the number of a revision", text)
+	}
+	answer, err := s.Catalog.GetRevision(ctx, &workflowv1.GetRevisionRequest{WorkflowId: workflow, Revision: int32(number)})
+	if err != nil {
+		return err
+	}
+	return s.output(answer.GetRevision(), func() *show.Columns { return s.Revisions([]*workflowv1.Revision{answer.GetRevision()}) })
+}
+
+func (a *App) getBackups() *cobra.Command {
+	limit := 0
+	cmd := &cobra.Command{
+		Use: "backups WORKFLOW [BACKUP]", Aliases: []string{"backup"}, Short: "Backups of a workflow", Args: args(1, 2), ValidArgsFunction: completeFirst(a.titles),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			s, err := a.session()
+			if err != nil {
+				return err
+			}
+			id, err := s.WorkflowID(cmd.Context(), names[0])
+			if err != nil {
+				return err
+			}
+			if len(names) == 2 {
+				b, err := s.Client.Backup(cmd.Context(), id, names[1])
+				if err != nil {
+					return err
+				}
+				return s.output(b, func() *show.Columns { return s.Printer.Backups([]*workflowv1.Backup{b}) })
+			}
+			all, err := s.Client.Backups(cmd.Context(), id, limit)
+			if err != nil {
+				return err
+			}
+			return s.output(&workflowv1.ListBackupsResponse{Backups: all}, func() *show.Columns { return s.Printer.Backups(all) })
+		},
+	}
+	limitFlag(cmd, &limit)
+	return cmd
+}
+
+func (a *App) getExecutions(use string, byID bool) *cobra.Command {
+	limit, workflow := 0, ""
+	cmd := &cobra.Command{
+		Use: use, Aliases: []string{"execution", "runs"}, Short: "Executions, newest first", Args: args(0, 1),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			s, err := a.session()
+			if err != nil {
+				return err
+			}
+			if len(names) > 0 && byID {
+				e, err := s.Client.Execution(cmd.Context(), names[0])
+				if err != nil {
+					return err
+				}
+				return s.showExecutions(cmd.Context(), e, e)
+			}
+			if len(names) > 0 {
+				workflow = names[0]
+			}
+			id := ""
+			if workflow != "" {
+				if id, err = s.WorkflowID(cmd.Context(), workflow); err != nil {
+					return err
+				}
+			}
+			all, err := s.Client.Executions(cmd.Context(), id, limit)
+			if err != nil {
+				return err
+			}
+			return s.showExecutions(cmd.Context(), &workflowv1.ListExecutionsResponse{Executions: all}, all...)
+		},
+	}
+	if byID {
+		cmd.Flags().StringVar(&workflow, "workflow", "", "only those of this workflow")
+		a.completeFlag(cmd, "workflow", a.titles)
+	}
+	limitFlag(cmd, &limit)
+	return cmd
+}
+
+func (a *App) executions() *cobra.Command {
+	cmd := a.getExecutions("executions [WORKFLOW]", false)
+	cmd.ValidArgsFunction = completeFirst(a.titles)
+	cmd.Short = "List executions, of all workflows or of one"
+	return cmd
+}
+
+// showExecutions writes runs with the titles of their workflows.
+func (s *session) showExecutions(ctx context.Context, whole proto.Message, all ...*workflowv1.Execution) error {
+	if s.IsDocument() {
+		return s.Document(whole)
+	}
+	ids := make(map[string]struct{})
+	for _, e := range all {
+		ids[e.GetWorkflowId()] = struct{}{}
+	}
+	titles, err := s.Titles(ctx, ids)
+	if err != nil {
+		return err
+	}
+	return s.Table(s.Printer.Executions(all, titles))
+}
+
+func (a *App) getAudit() *cobra.Command {
+	limit, filter := 0, ""
+	cmd := &cobra.Command{
+		Use: "audit", Aliases: []string{"auditentries"}, Short: "Who changed what and who was refused, newest first", Args: args(0, 0),
+		Example: `  wfctl get audit --filter 'outcome != "OK"'`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := a.session()
+			if err != nil {
+				return err
+			}
+			all, err := client.Pages(limit, func(token string, size int32) ([]*workflowv1.AuditEntry, string, error) {
+				page, err := s.Catalog.ListAuditEntries(cmd.Context(), &workflowv1.ListAuditEntriesRequest{Filter: filter, PageToken: token, PageSize: size})
+				return page.GetAuditEntries(), page.GetNextPageToken(), err
+			})
+			if err != nil {
+				return err
+			}
+			return s.output(&workflowv1.ListAuditEntriesResponse{AuditEntries: all}, func() *show.Columns { return s.Audit(all) })
+		},
+	}
+	cmd.Flags().StringVar(&filter, "filter", "", `for example 'actor = "owner@acme.test"'`)
+	limitFlag(cmd, &limit)
+	return cmd
+}

@@ -1,0 +1,39 @@
+// Package wfctl is the command line of the Workflow Manager: it manages workflows and keeps them as code. It speaks to the gateway over
+// REST, like any other client, and holds nothing.
+package wfctl
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"workflow.uniconnect/services/wfctl/internal/command"
+)
+
+// Process is what a run sees of the operating system.
+type Process struct {
+	// Args are those behind the program's name.
+	Args, Environ  []string
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	// Interactive says that a person can be asked on Stdin.
+	Interactive bool
+	Version     string
+}
+
+// Run runs one command line and returns the exit code: 0 well, 1 refused or different, 2 wrong usage, 3 the system is away.
+func Run(ctx context.Context, p Process) int {
+	return run(ctx, p, &command.App{Now: time.Now, Dial: command.Connect(p.Version)})
+}
+
+func run(ctx context.Context, p Process, app *command.App) int {
+	app.Environ, app.Stdin, app.Stdout, app.Stderr = p.Environ, p.Stdin, p.Stdout, p.Stderr
+	app.Interactive, app.Version = p.Interactive, p.Version
+	root := app.Root()
+	root.SetArgs(p.Args)
+	err := root.ExecuteContext(ctx)
+	// Where the terminal is gone there is nobody to tell.
+	_, _ = fmt.Fprint(p.Stderr, command.Problem(err))
+	return command.ExitCode(err)
+}
