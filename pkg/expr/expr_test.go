@@ -262,7 +262,7 @@ func TestProgram_Equalities(t *testing.T) {
 }
 
 func FuzzCompileTemplate(f *testing.F) {
-	for _, s := range []string{"${event.data}", "a ${ {'}': 1} } $${", "${'\\u00e9}'}", "${\"", "${r'}"} {
+	for _, s := range []string{"${event.data}", "a ${ {'}': 1} } $${", "${'\\u00e9}'}", "${\"", "${r'}", "${\xa2}", "\xa2${'\xa2'}\xa2"} {
 		f.Add(s)
 	}
 	env := newEnv(f)

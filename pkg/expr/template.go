@@ -306,9 +306,20 @@ func untilBrace(s string) (string, bool) {
 		case gen.CELLexerRBRACE:
 			if depth == 0 {
 				// The lexer counts characters, we cut bytes.
-				return string([]rune(s)[:token.GetStart()]), true
+				return s[:byteOf(s, token.GetStart())], true
 			}
 			depth--
 		}
 	}
+}
+
+// byteOf returns where the nth character of s begins.
+func byteOf(s string, n int) int {
+	for i := range s {
+		if n == 0 {
+			return i
+		}
+		n--
+	}
+	return len(s)
 }
