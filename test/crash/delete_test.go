@@ -225,7 +225,7 @@ func searchCanFail(t *testing.T, r *removals) {
 			VALUES ('acme', gen_random_uuid(), 1, now(), 'X', '', '', '', '{}', convert_to($1, 'UTF8'))`, strings.ToUpper(w.ID)),
 		"stream KV_left": func() error { _, err := bucket.Put(ctx, "x", id[:]); return err },
 		"stream UNICONNECT_EVENTS": func() error {
-			_, err := r.js.Publish(ctx, "uniconnect.events.acme.custom.left.over", []byte(w.ID))
+			_, err := r.js.Publish(ctx, "uniconnect.events.acme.custom.left.over", fmt.Appendf(nil, `{"left":%q}`, w.ID))
 			return err
 		},
 	} {
