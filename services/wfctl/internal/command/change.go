@@ -42,7 +42,7 @@ func (s *session) done(whole proto.Message, format string, args ...any) error {
 	if err := s.Line(format, args...); err != nil {
 		return err
 	}
-	if w, ok := whole.(*workflowv1.Workflow); ok {
+	if w, ok := whole.(*workflowv1.Workflow); ok && w.GetState() != workflowv1.Workflow_DELETING {
 		return s.warnings(w)
 	}
 	return nil
@@ -202,20 +202,28 @@ func (a *App) removeWorkflow(ctx context.Context, s *session, name string, how r
 	return s.done(deleted.GetWorkflow(), "workflow %q is being deleted", show.Text(preview.GetTitle()))
 }
 
+// counted writes a number of things.
+func counted(n int32, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 // confirm shows what would go and has the title typed.
 func (a *App) confirm(p *workflowv1.DeletePreview) (string, error) {
 	if !a.Interactive {
 		return "", usage("deleting is final: give --yes when nobody can be asked")
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "Deleting %q is final. With it go %d revisions and %d backups", show.Text(p.GetTitle()), p.GetRevisions(), p.GetBackups())
+	fmt.Fprintf(&b, "Deleting %q is final. With it go %s, %s", show.Text(p.GetTitle()), counted(p.GetRevisions(), "revision"), counted(p.GetBackups(), "backup"))
 	if p.GetDraft() {
 		b.WriteString(", its draft")
 	}
 	if n := p.GetUnfinishedExecutions(); n > 0 {
-		fmt.Fprintf(&b, ", and %d executions that have not ended", n)
+		fmt.Fprintf(&b, ", %s not ended yet", counted(n, "execution"))
 	}
-	b.WriteString(", and the history of its runs.\n")
+	b.WriteString(" and the history of its runs.\n")
 	for _, c := range p.GetCallers() {
 		fmt.Fprintf(&b, "It is called by %q (%s), which would fail there.\n", show.Text(c.GetTitle()), c.GetState())
 	}

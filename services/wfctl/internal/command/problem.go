@@ -42,6 +42,9 @@ func faultText(err error, f *fault.Error) string {
 			fmt.Fprintf(&b, " (%s)", f.Reason)
 		}
 		b.WriteByte('\n')
+		if f.Kind == fault.KindUnavailable {
+			b.WriteString("Is the system running? --server or UC_SERVER names its address.\n")
+		}
 		return b.String()
 	}
 	word := "problems"

@@ -27,7 +27,11 @@ func (p *Printer) Workflow(w *workflowv1.Workflow, runs []*workflowv1.Execution)
 	field("Revision", fmt.Sprintf("%d, saved by %s %s ago", w.GetRevision(), Text(w.GetUpdateUser()), p.Age(w.GetUpdateTime().AsTime())))
 	field("Created", fmt.Sprintf("%s by %s", Time(w.GetCreateTime()), Text(w.GetCreateUser())))
 	if backup := w.GetLastBackup(); backup != nil {
-		field("Last backup", strings.TrimSpace(fmt.Sprintf("%s revision %d, %s ago", Text(backup.GetName()), backup.GetRevision(), p.Age(backup.GetCreateTime().AsTime()))))
+		name := ""
+		if backup.GetName() != "" {
+			name = fmt.Sprintf("%q, ", Text(backup.GetName()))
+		}
+		field("Last backup", fmt.Sprintf("%srevision %d, %s ago", name, backup.GetRevision(), p.Age(backup.GetCreateTime().AsTime())))
 	}
 	if d := w.GetDraft(); d != nil {
 		text := fmt.Sprintf("based on revision %d, saved by %s %s ago", d.GetBaseRevision(), Text(d.GetUpdateUser()), p.Age(d.GetUpdateTime().AsTime()))

@@ -131,17 +131,19 @@ func (p *Printer) Age(t time.Time) string {
 	if t.Unix() <= 0 {
 		return ""
 	}
-	return Short(max(0, p.Now.Sub(t)))
+	return Short(max(time.Second, p.Now.Sub(t).Truncate(time.Second)))
 }
 
 // Short writes a duration in one or two units.
 func Short(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
+	case d < time.Millisecond:
+		return "<1ms"
 	case d < time.Second:
 		return strconv.FormatInt(d.Milliseconds(), 10) + "ms"
-	case d < 10*time.Second:
-		return strconv.FormatFloat(d.Truncate(10*time.Millisecond).Seconds(), 'f', -1, 64) + "s"
+	case d < 10*time.Second && d%time.Second != 0:
+		return strconv.FormatFloat(d.Seconds(), 'f', 2, 64) + "s"
 	case d < 2*time.Minute:
 		return strconv.Itoa(int(d.Seconds())) + "s"
 	case d < 2*time.Hour:
