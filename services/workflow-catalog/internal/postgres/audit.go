@@ -94,8 +94,8 @@ func auditSQL(tenant workflow.Tenant, query audit.Query) (string, []any) {
 			value = c.Time
 		}
 		fmt.Fprintf(sql, "\n  AND %s %s %s::%s", column, auditOperator(c.Relation), param(value), kind)
-		refused = refused || c.Relation == audit.Is && (c.Field == audit.Reason && c.Value != "" || c.Field == audit.Outcome && c.Value != audit.OK) ||
-			c.Relation == audit.IsNot && (c.Field == audit.Reason && c.Value == "" || c.Field == audit.Outcome && c.Value == audit.OK)
+		refused = refused || c.Relation == audit.IsNot &&
+			(c.Field == audit.Reason && c.Value == "" || c.Field == audit.Outcome && c.Value == audit.OK)
 	}
 	if refused {
 		// It follows from the conditions, and says so in the words of the index of refusals.

@@ -12,23 +12,25 @@ import (
 )
 
 // How a page is found must not depend on what the planner believes about a table, since it may have looked at it when there were ten rows,
-// or none. So each statement here leaves it one way only, and which statement is run is decided by what the one before has found:
+// or none. So each statement here leaves it one way only, and which statement is run is decided by what those before have found:
 //
-//  1. Walk along the order's index, checking each row, for a bounded number of rows. That fills a page whenever many rows match.
-//  2. Otherwise take everything that matches from the inverted index, a bounded number of rows, and sort it. That is the whole answer
-//     whenever few rows match.
-//  3. Otherwise many rows match, but none of them near: walk on without a bound. The way is long only where matches crowd elsewhere.
+//  1. Walk along the order's index for a number of rows, checking each. That fills a page whenever many rows match. When so many matched
+//     that the page is within reach, walk on for a while.
+//  2. Otherwise take what matches from the inverted index, up to a number of rows, and sort it. That is all whenever few rows match.
+//  3. Otherwise many match, but not here: walk on for a while.
+//  4. Otherwise they crowd elsewhere in this order, as words do in the order of titles: sort all that match.
 const (
-	walkRows   = 1000
-	searchRows = 2000
+	walkRows     = 1000
+	walkMoreRows = 3000
+	searchRows   = 1500
 	// listBytes limits a page beside its number of rows, so that no answer outgrows a message.
 	listBytes = 2 << 20
 	// basicBytes does the same where most of what is stored is left out.
 	basicBytes = 16 << 20
 )
 
-// walkPage and searchPage are templates; see listSQL. A condition whose parameter is NULL is gone before the statement is planned, because
-// statements are planned with their values.
+// These are templates; see listSQL. A condition whose parameter is NULL is gone before the statement is planned, because statements are
+// planned with their values. The inverted index knows tenants by its terms; naming the tenant beside them would offer other indexes.
 const (
 	walkPage = `
 SELECT w.id, w.key FROM (
@@ -40,16 +42,26 @@ WHERE ($6::smallint[] IS NULL OR w.state = ANY($6)) AND ($7::smallint[] IS NULL 
   AND ($8::text[] IS NULL OR w.event_type = ANY($8)) AND ($9::text[] IS NULL OR w.event_type <> ALL($9))
   AND ($10::text IS NULL OR w.terms @@ $10::text::tsquery)
 LIMIT $5`
-	// The tenant is in every term of the query. Naming it in the inner statement as well would offer other indexes.
+	// walkEnd returns the last row of a walk that went its whole way.
+	walkEnd = `
+SELECT id, {key} FROM workflows
+WHERE tenant = $1 AND ($2::{type} IS NULL OR ({key}, id) {before} ($2, $3::uuid))
+ORDER BY {key} {direction}, id {direction} OFFSET $4 - 1 LIMIT 1`
 	searchPage = `
 WITH found AS MATERIALIZED (
-    SELECT tenant, id, {key} AS key FROM workflows WHERE terms @@ $6::text::tsquery LIMIT $4
+    SELECT tenant, id, {key} AS key FROM workflows WHERE terms @@ $5::text::tsquery LIMIT $6
 ), page AS (
     SELECT id, key FROM found
-    WHERE tenant = $1 AND ($2::{type} IS NULL OR (key, id) {before} ($2, $3::uuid)) AND (SELECT count(*) FROM found) < $4
-    ORDER BY key {direction}, id {direction} LIMIT $5
+    WHERE tenant = $1 AND ($2::{type} IS NULL OR (key, id) {before} ($2, $3::uuid)) AND (SELECT count(*) FROM found) < $6
+    ORDER BY key {direction}, id {direction} LIMIT $4
 )
 SELECT (SELECT count(*) FROM found), ARRAY(SELECT id FROM page), ARRAY(SELECT key FROM page)`
+	sortPage = `
+SELECT id, key FROM (
+    SELECT tenant, id, {key} AS key FROM workflows WHERE terms @@ $5::text::tsquery OFFSET 0
+) found
+WHERE tenant = $1 AND ($2::{type} IS NULL OR (key, id) {before} ($2, $3::uuid))
+ORDER BY key {direction}, id {direction} LIMIT $4`
 )
 
 // listSQL fills a template in.
@@ -96,49 +108,67 @@ func (s *Store) List(ctx context.Context, tenant workflow.Tenant, query workflow
 func (s *Store) find(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery) ([]workflow.Position, error) {
 	limit := query.Limit + 1
 	if query.Filter.Everything() {
-		return s.walk(ctx, tenant, query, &limit)
+		return s.walk(ctx, tenant, query, limit, limit)
 	}
-	rows := max(walkRows, limit)
-	found, err := s.walk(ctx, tenant, query, &rows)
-	if err != nil || len(found) == limit {
+	first := max(walkRows, limit)
+	found, end, err := s.walkTo(ctx, tenant, query, first, limit)
+	if err != nil || end == nil {
 		return found, err
 	}
-	found, complete, err := s.search(ctx, tenant, query)
+	walkOn := func() error {
+		further := query
+		further.After = end
+		var more []workflow.Position
+		more, end, err = s.walkTo(ctx, tenant, further, walkMoreRows, limit-len(found))
+		found = append(found, more...)
+		return err
+	}
+	within := (limit-len(found))*first <= walkMoreRows*len(found)
+	if within {
+		if err := walkOn(); err != nil || end == nil {
+			return found, err
+		}
+	}
+	searched, complete, err := s.search(ctx, tenant, query, limit)
 	if err != nil || complete {
-		return found, err
+		return searched, err
 	}
-	return s.walk(ctx, tenant, query, nil)
+	if !within {
+		if err := walkOn(); err != nil || end == nil {
+			return found, err
+		}
+	}
+	return s.positions(ctx, sortPage, query, append(after(tenant, query), limit, termsQuery(tenant, query.Filter)))
 }
 
-// walk looks at a number of rows in the list's order, or at all of them.
-func (s *Store) walk(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery, rows *int) ([]workflow.Position, error) {
-	key, id := after(query)
+// walkTo walks, and returns where the walk ended if neither the page was filled nor the list ended.
+func (s *Store) walkTo(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery, rows, limit int) (found []workflow.Position, end *workflow.Position, err error) {
+	found, err = s.walk(ctx, tenant, query, rows, limit)
+	if err != nil || len(found) == limit {
+		return found, nil, err
+	}
+	last, err := s.positions(ctx, walkEnd, query, append(after(tenant, query), rows))
+	if err != nil || len(last) == 0 {
+		return found, nil, err
+	}
+	return found, &last[0], nil
+}
+
+// walk looks at a number of rows in the list's order and returns up to limit that match.
+func (s *Store) walk(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery, rows, limit int) ([]workflow.Position, error) {
 	f := query.Filter
 	var words *string
 	if len(f.Words) > 0 {
 		q := strings.Join(wordTerms(tenant, f.Words), " & ")
 		words = &q
 	}
-	args := []any{tenant, key, id, rows, query.Limit + 1, f.States, f.TriggerTypes, f.EventTypes, f.NotEventTypes, words}
-	var found []workflow.Position
-	err := s.asWritten(ctx, listSQL(walkPage, query.Order, query.Desc), args, func(r pgx.Rows) error {
-		var err error
-		found, err = pgx.CollectRows(r, func(row pgx.CollectableRow) (workflow.Position, error) {
-			var at workflow.Position
-			if query.Order == workflow.ByTitle {
-				return at, row.Scan(&at.ID, &at.Title)
-			}
-			return at, row.Scan(&at.ID, &at.Time)
-		})
-		return err
-	})
-	return found, err
+	args := append(after(tenant, query), rows, limit, f.States, f.TriggerTypes, f.EventTypes, f.NotEventTypes, words)
+	return s.positions(ctx, walkPage, query, args)
 }
 
 // search looks rows up by what they must match, and says whether it saw all that do.
-func (s *Store) search(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery) ([]workflow.Position, bool, error) {
-	key, id := after(query)
-	args := []any{tenant, key, id, searchRows, query.Limit + 1, termsQuery(tenant, query.Filter)}
+func (s *Store) search(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery, limit int) ([]workflow.Position, bool, error) {
+	args := append(after(tenant, query), limit, termsQuery(tenant, query.Filter), searchRows)
 	var matches int
 	var ids []workflow.ID
 	var times []time.Time
@@ -166,15 +196,34 @@ func (s *Store) search(ctx context.Context, tenant workflow.Tenant, query workfl
 	return found, true, nil
 }
 
-// after returns the position before a page as parameters.
-func after(query workflow.ListQuery) (key any, id *workflow.ID) {
+// positions runs a template whose rows are positions.
+func (s *Store) positions(ctx context.Context, template string, query workflow.ListQuery, args []any) ([]workflow.Position, error) {
+	var found []workflow.Position
+	err := s.asWritten(ctx, listSQL(template, query.Order, query.Desc), args, func(r pgx.Rows) error {
+		var err error
+		found, err = pgx.CollectRows(r, func(row pgx.CollectableRow) (workflow.Position, error) {
+			var at workflow.Position
+			if query.Order == workflow.ByTitle {
+				err := row.Scan(&at.ID, &at.Title)
+				return at, err
+			}
+			err := row.Scan(&at.ID, &at.Time)
+			return at, err
+		})
+		return err
+	})
+	return found, err
+}
+
+// after returns the parameters that all templates begin with: the tenant, and the position before the page.
+func after(tenant workflow.Tenant, query workflow.ListQuery) []any {
 	switch {
 	case query.After == nil:
-		return nil, nil
+		return []any{tenant, nil, nil}
 	case query.Order == workflow.ByTitle:
-		return query.After.Title, &query.After.ID
+		return []any{tenant, query.After.Title, query.After.ID}
 	}
-	return query.After.Time, &query.After.ID
+	return []any{tenant, query.After.Time, query.After.ID}
 }
 
 const selectListed = `

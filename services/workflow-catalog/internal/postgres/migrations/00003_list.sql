@@ -60,4 +60,6 @@ CREATE INDEX audit_entries_workflow ON audit_entries (tenant, workflow_id, at, i
 CREATE INDEX audit_entries_actor ON audit_entries (tenant, actor, at, id);
 CREATE INDEX audit_entries_action ON audit_entries (tenant, action, at, id);
 CREATE INDEX audit_entries_refused ON audit_entries (tenant, at, id) WHERE outcome <> 'OK';
+CREATE INDEX audit_entries_outcome ON audit_entries (tenant, outcome, at, id) WHERE outcome <> 'OK';
+CREATE INDEX audit_entries_reason ON audit_entries (tenant, reason, at, id) WHERE reason <> '';
 CREATE INDEX audit_entries_request ON audit_entries (tenant, request_id, at, id) WHERE request_id <> '';

@@ -1,0 +1,130 @@
+package postgres_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"workflow.uniconnect/services/workflow-catalog/internal/audit"
+	"workflow.uniconnect/services/workflow-catalog/internal/postgres"
+	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
+)
+
+// grow adds rows as other tools would, so fast that nobody has looked at the table since.
+const grow = `
+INSERT INTO workflows (tenant, id, title, description, state, revision, version, create_time, create_user, update_time, update_user,
+                       trigger_type, event_type, title_key, terms, listed_version)
+SELECT 'acme', gen_random_uuid(), 'w' || n, repeat('x', 200), 1 + n % 2, 1, 1, now() + n * interval '1 s', 'u', now() - n * interval '1 s', 'u',
+       1, 'call.ended', 'w' || n, array_to_tsvector(ARRAY['acme=*', 'acme=s' || 1 + n % 2, 'acme=t1', 'acme=ecall.ended', 'acme/w' || n]), 1
+FROM generate_series(1, 5000) n`
+
+const growAudit = `
+INSERT INTO audit_entries (tenant, at, actor, action, workflow_id, outcome, reason, request_id)
+SELECT 'acme', now() - n * interval '1 s', 'user' || n % 50, 'Update' || n % 50, gen_random_uuid(), CASE WHEN n % 9 = 0 THEN 'ABORTED' ELSE 'OK' END,
+       CASE WHEN n % 9 = 0 THEN 'ETAG_MISMATCH' ELSE '' END, 'r' || n
+FROM generate_series(1, 20000) n`
+
+// TestPlans_whenever_statistics_were_gathered looks at the plans that lists get when the planner has never looked at the tables, when it
+// did so while they were empty, and when it did so while another tenant had a few rows.
+func TestPlans_whenever_statistics_were_gathered(t *testing.T) {
+	t.Parallel()
+	for name, look := range map[string]func(*env){
+		"never":                    func(*env) {},
+		"while_empty":              func(e *env) { e.exec(t, `VACUUM ANALYZE workflows`, `VACUUM ANALYZE audit_entries`) },
+		"with_few_rows_of_another": func(e *env) { e.addFew(t); e.exec(t, `ANALYZE workflows`, `ANALYZE audit_entries`) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newEnv(t)
+			e.exec(t, `ALTER TABLE workflows SET (autovacuum_enabled = off)`, `ALTER TABLE audit_entries SET (autovacuum_enabled = off)`)
+			look(e)
+			e.exec(t, grow, growAudit)
+			for query, sql := range postgres.ListQueries() {
+				plan := e.explain(t, sql, listArgs(query))
+				index := "workflows_created"
+				switch {
+				case strings.Contains(query, " 1 "):
+					index = "workflows_updated"
+				case strings.Contains(query, " 2 "):
+					index = "workflows_titled"
+				}
+				switch {
+				case strings.Contains(plan, "Seq Scan"):
+					t.Errorf("%s reads the table:\n%s", query, plan)
+				case strings.HasPrefix(query, "walk") && (!strings.Contains(plan, "using "+index) || strings.Contains(plan, "Sort")):
+					t.Errorf("%s does not walk along %s:\n%s", query, index, plan)
+				case !strings.HasPrefix(query, "walk") && !strings.Contains(plan, "workflows_terms"):
+					t.Errorf("%s does not search the terms:\n%s", query, plan)
+				}
+			}
+			for index, c := range map[string]audit.Condition{
+				"audit_entries_at":       {Field: audit.CreateTime, Relation: audit.NotAfter, Time: time.Now()},
+				"audit_entries_actor":    {Field: audit.Actor, Value: "user7"},
+				"audit_entries_action":   {Field: audit.Action, Value: "Update7"},
+				"audit_entries_workflow": {Field: audit.WorkflowID, Value: string(newID(t))},
+				"audit_entries_outcome":  {Field: audit.Outcome, Value: "ABORTED"},
+				"audit_entries_refused":  {Field: audit.Outcome, Relation: audit.IsNot, Value: "OK"},
+				"audit_entries_reason":   {Field: audit.Reason, Value: "X"},
+				"audit_entries_request":  {Field: audit.RequestID, Value: "r7"},
+			} {
+				sql, args := postgres.AuditSQL("acme", audit.Query{Conditions: []audit.Condition{c}, Limit: 51, After: &audit.Position{At: time.Now(), ID: 5}})
+				if plan := e.explain(t, sql, args); !strings.Contains(plan, "using "+index) || strings.Contains(plan, "Sort") {
+					t.Errorf("the audit is not read along %s:\n%s", index, plan)
+				}
+			}
+		})
+	}
+}
+
+// listArgs returns values for a statement, as a page from the middle of a list has them.
+func listArgs(query string) []any {
+	var key any = time.Now()
+	if strings.Contains(query, " 2 ") {
+		key = "w"
+	}
+	const id = "0198c0de-0000-7000-8000-000000000001"
+	switch {
+	case strings.HasPrefix(query, "walkPage"):
+		words := "'acme/w':*"
+		return []any{"acme", key, id, 1000, 51, []workflow.State{workflow.Active}, nil, []string{"call.ended"}, nil, words}
+	case strings.HasPrefix(query, "walkEnd"):
+		return []any{"acme", key, id, 1000}
+	case strings.HasPrefix(query, "searchPage"):
+		return []any{"acme", key, id, 51, "'acme=s2' & 'acme/w7':*", 1500}
+	}
+	return []any{"acme", key, id, 51, "'acme=s2' & 'acme/w7':*"}
+}
+
+func (e *env) exec(t *testing.T, statements ...string) {
+	t.Helper()
+	for _, statement := range statements {
+		if _, err := e.pool.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (e *env) addFew(t *testing.T) {
+	t.Helper()
+	for _, title := range []string{"a", "b", "c"} {
+		e.add(t, "globex", title, workflow.Active)
+	}
+}
+
+func (e *env) explain(t *testing.T, sql string, args []any) string {
+	t.Helper()
+	batch := &pgx.Batch{}
+	batch.Queue(postgres.PlanAsWritten)
+	var plan []string
+	batch.Queue("EXPLAIN (COSTS OFF) "+sql, args...).Query(func(r pgx.Rows) error {
+		var err error
+		plan, err = pgx.CollectRows(r, pgx.RowTo[string])
+		return err
+	})
+	if err := e.pool.SendBatch(t.Context(), batch).Close(); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(plan, "\n")
+}
