@@ -287,7 +287,7 @@ func enum(n *node, ed protoreflect.EnumDescriptor) (protoreflect.Value, string) 
 
 func numeric(n *node, kind protoreflect.Kind) (protoreflect.Value, string) {
 	none := protoreflect.Value{}
-	if n = known(n); n.kind != number && !(n.kind == text && is64(kind)) {
+	if n = known(n); n.kind != number && (n.kind != text || !is64(kind)) {
 		return none, "must be a number"
 	}
 	switch kind {

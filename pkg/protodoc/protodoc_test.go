@@ -19,7 +19,7 @@ import (
 	"workflow.uniconnect/pkg/protodoc"
 )
 
-var limits = protodoc.Limits{Bytes: 1 << 20, Depth: 64} //nolint:gochecknoglobals // a constant that Go cannot spell
+var limits = protodoc.Limits{Bytes: 1 << 20, Depth: 64}
 
 func object(t *testing.T, fields map[string]any) *structpb.Struct {
 	t.Helper()

@@ -59,7 +59,7 @@ func (s *clientStream) SendMsg(m any) error {
 // CloseSend makes the call. What comes of it, RecvMsg tells.
 func (s *clientStream) CloseSend() error {
 	s.open.Do(func() {
-		answer, err := s.conn.send(s.ctx, s.binding, s.request, mediaLines)
+		answer, err := s.conn.send(s.ctx, s.binding, s.request, mediaLines) //nolint:bodyclose // RecvMsg closes it at the end of the stream
 		if err != nil {
 			s.failed = err
 			return
@@ -110,6 +110,8 @@ func (s *clientStream) receive(m any) error {
 }
 
 // wholeLines is bufio.ScanLines for streams whose every line ends: one that is cut is no line.
+//
+//nolint:revive // the signature is bufio.SplitFunc's
 func wholeLines(data []byte, atEOF bool) (int, []byte, error) {
 	if i := bytes.IndexByte(data, '\n'); i >= 0 {
 		return i + 1, data[:i], nil

@@ -53,7 +53,7 @@ func (w *world) open(t *testing.T, path string, edit ...func(*http.Request)) *re
 	for _, e := range edit {
 		e(r)
 	}
-	resp, err := w.client.Do(r) //nolint:bodyclose // closed below
+	resp, err := w.client.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}

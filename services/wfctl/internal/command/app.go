@@ -125,8 +125,6 @@ func isLoopback(server string) bool {
 // defaultUser is who calls in development when nobody says otherwise.
 const defaultUser = "owner@acme.test"
 
-const errNoToken = "no token: set UC_TOKEN or UC_TOKEN_FILE, or give --token-file; in development give --user and --data-dir"
-
 // token returns what gives the calls their token. A token is taken from where it was asked for, and only to a system on this machine
 // goes one that was not: that of a development user.
 func (a *App) token(settings config.Settings, server string) (func(context.Context) (string, error), error) {
@@ -155,7 +153,7 @@ func (a *App) token(settings config.Settings, server string) (func(context.Conte
 			return token, nil
 		}
 	}
-	return nil, usage(errNoToken)
+	return nil, usage("no token: set UC_TOKEN or UC_TOKEN_FILE, or give --token-file; in development give --user and --data-dir")
 }
 
 // developmentTTL is long enough for one command, a watch included.
@@ -194,7 +192,7 @@ func (a *App) printer() (*show.Printer, error) {
 
 // session is a client with a printer: what nearly every command needs.
 type session struct {
-	*client.Client
+	api *client.Client
 	*show.Printer
 }
 
@@ -207,5 +205,5 @@ func (a *App) session() (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{c, p}, nil
+	return &session{api: c, Printer: p}, nil
 }

@@ -21,7 +21,7 @@ const (
 
 // exchange sends a document.
 func (s *session) exchange(ctx context.Context, d document, into string, tryOnly bool) (*workflowv1.ImportWorkflowResponse, error) {
-	answer, err := s.Catalog.ImportWorkflow(ctx, &workflowv1.ImportWorkflowRequest{
+	answer, err := s.api.Catalog.ImportWorkflow(ctx, &workflowv1.ImportWorkflowRequest{
 		Source: &workflowv1.ImportWorkflowRequest_Content{Content: d.text}, Id: into, ValidateOnly: tryOnly,
 	})
 	if err != nil {
@@ -70,7 +70,10 @@ differs. Applying the same documents again changes nothing. A document without a
 				if err != nil {
 					return err
 				}
-				return s.applied(answer, tryOnly)
+				if tryOnly {
+					return s.tried(answer)
+				}
+				return s.applied(answer)
 			})
 		},
 	}
@@ -94,28 +97,44 @@ func (a *App) documents(ctx context.Context, files *fileFlags, workflow string) 
 	if err != nil || workflow == "" {
 		return s, documents, "", err
 	}
-	into, err := s.WorkflowID(ctx, workflow)
+	into, err := s.api.WorkflowID(ctx, workflow)
 	return s, documents, into, err
 }
 
-func (s *session) applied(answer *workflowv1.ImportWorkflowResponse, tryOnly bool) error {
+// applied tells what was done with a document.
+func (s *session) applied(answer *workflowv1.ImportWorkflowResponse) error {
 	if s.IsDocument() {
 		return s.Document(answer)
 	}
-	words := map[workflowv1.ImportWorkflowResponse_Outcome]string{imported: "created", changed: "configured", unchanged: "unchanged"}
-	suffix := ""
-	if tryOnly {
-		suffix = " (dry run)"
-	}
-	if err := s.Line("workflow %q %s%s", show.Text(answer.GetWorkflow().GetTitle()), words[answer.GetOutcome()], suffix); err != nil {
+	if err := s.Line("workflow %q %s", title(answer.GetWorkflow()), outcome(answer)); err != nil {
 		return err
 	}
-	if tryOnly {
-		if err := s.Printer.Diff(answer.GetDiff()); err != nil {
-			return err
-		}
+	return s.warnings(answer.GetWorkflow())
+}
+
+// tried tells what would be done with a document.
+func (s *session) tried(answer *workflowv1.ImportWorkflowResponse) error {
+	if s.IsDocument() {
+		return s.Document(answer)
+	}
+	if err := s.Line("workflow %q %s (dry run)", title(answer.GetWorkflow()), outcome(answer)); err != nil {
+		return err
+	}
+	if err := s.Diff(answer.GetDiff()); err != nil {
+		return err
 	}
 	return s.warnings(answer.GetWorkflow())
+}
+
+// outcome is the word for what becomes of a document, as kubectl has it.
+func outcome(answer *workflowv1.ImportWorkflowResponse) string {
+	switch answer.GetOutcome() {
+	case imported:
+		return "created"
+	case changed:
+		return "configured"
+	}
+	return "unchanged"
 }
 
 // warnings writes what is allowed but probably not meant.
@@ -148,11 +167,11 @@ func (a *App) create() *cobra.Command {
 				if tried.GetOutcome() != imported {
 					return fmt.Errorf("%s: %w", d.name, fault.AlreadyExists("WORKFLOW_EXISTS", fmt.Sprintf("a workflow %q exists already; use apply to change it", w.GetTitle())))
 				}
-				answer, err := s.Catalog.CreateWorkflow(cmd.Context(), &workflowv1.CreateWorkflowRequest{Workflow: w})
+				answer, err := s.api.Catalog.CreateWorkflow(cmd.Context(), &workflowv1.CreateWorkflowRequest{Workflow: w})
 				if err != nil {
 					return fmt.Errorf("%s: %w", d.name, err)
 				}
-				return s.applied(&workflowv1.ImportWorkflowResponse{Outcome: imported, Workflow: answer.GetWorkflow()}, false)
+				return s.applied(&workflowv1.ImportWorkflowResponse{Outcome: imported, Workflow: answer.GetWorkflow()})
 			})
 		},
 	}
@@ -196,14 +215,14 @@ func (s *session) differs(d document, answer *workflowv1.ImportWorkflowResponse)
 		return nil
 	}
 	if !s.IsDocument() {
-		title := show.Text(answer.GetWorkflow().GetTitle())
+		name := title(answer.GetWorkflow())
 		if answer.GetOutcome() == imported {
-			return errors.Join(s.Line("+ workflow %q (%s) is new", title, d.name), ErrDifferent)
+			return errors.Join(s.Line("+ workflow %q (%s) is new", name, d.name), ErrDifferent)
 		}
-		if err := s.Line("workflow %q (%s)", title, d.name); err != nil {
+		if err := s.Line("workflow %q (%s)", name, d.name); err != nil {
 			return err
 		}
-		if err := s.Printer.Diff(answer.GetDiff()); err != nil {
+		if err := s.Diff(answer.GetDiff()); err != nil {
 			return err
 		}
 	}

@@ -22,14 +22,14 @@ func (a *App) getTemplates() *cobra.Command {
 				return err
 			}
 			if len(names) > 0 {
-				answer, err := s.Catalog.GetTemplate(cmd.Context(), &workflowv1.GetTemplateRequest{Id: names[0]})
+				answer, err := s.api.Catalog.GetTemplate(cmd.Context(), &workflowv1.GetTemplateRequest{Id: names[0]})
 				if err != nil {
 					return err
 				}
 				return s.output(answer.GetTemplate(), func() *show.Columns { return s.Templates([]*workflowv1.Template{answer.GetTemplate()}) })
 			}
 			all, err := client.Pages(0, func(token string, size int32) ([]*workflowv1.Template, string, error) {
-				page, err := s.Catalog.ListTemplates(cmd.Context(), &workflowv1.ListTemplatesRequest{PageToken: token, PageSize: size})
+				page, err := s.api.Catalog.ListTemplates(cmd.Context(), &workflowv1.ListTemplatesRequest{PageToken: token, PageSize: size})
 				return page.GetTemplates(), page.GetNextPageToken(), err
 			})
 			if err != nil {
@@ -49,7 +49,7 @@ func (a *App) getEventTypes() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			all, err := eventTypes(cmd.Context(), s.Client)
+			all, err := eventTypes(cmd.Context(), s.api)
 			if err != nil {
 				return err
 			}
@@ -74,7 +74,7 @@ func (a *App) getActionTypes() *cobra.Command {
 				return err
 			}
 			all, err := client.Pages(0, func(token string, size int32) ([]*workflowv1.ActionType, string, error) {
-				page, err := s.Executor.ListActionTypes(cmd.Context(), &workflowv1.ListActionTypesRequest{PageToken: token, PageSize: size})
+				page, err := s.api.Executor.ListActionTypes(cmd.Context(), &workflowv1.ListActionTypesRequest{PageToken: token, PageSize: size})
 				return page.GetActionTypes(), page.GetNextPageToken(), err
 			})
 			if err != nil {

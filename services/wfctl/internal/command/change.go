@@ -25,7 +25,7 @@ func (a *App) onWorkflow(use, short string, do func(ctx context.Context, s *sess
 			if err != nil {
 				return err
 			}
-			id, err := s.WorkflowID(cmd.Context(), names[0])
+			id, err := s.api.WorkflowID(cmd.Context(), names[0])
 			if err != nil {
 				return err
 			}
@@ -52,7 +52,7 @@ func title(w *workflowv1.Workflow) string { return show.Text(w.GetTitle()) }
 
 func (a *App) activate() *cobra.Command {
 	return a.onWorkflow("activate WORKFLOW", "Let the trigger start a workflow", func(ctx context.Context, s *session, id string, _ []string) error {
-		answer, err := s.Catalog.ActivateWorkflow(ctx, &workflowv1.ActivateWorkflowRequest{Id: id})
+		answer, err := s.api.Catalog.ActivateWorkflow(ctx, &workflowv1.ActivateWorkflowRequest{Id: id})
 		if err != nil {
 			return err
 		}
@@ -62,7 +62,7 @@ func (a *App) activate() *cobra.Command {
 
 func (a *App) deactivate() *cobra.Command {
 	return a.onWorkflow("deactivate WORKFLOW", "Stop new starts; runs under way finish", func(ctx context.Context, s *session, id string, _ []string) error {
-		answer, err := s.Catalog.DeactivateWorkflow(ctx, &workflowv1.DeactivateWorkflowRequest{Id: id})
+		answer, err := s.api.Catalog.DeactivateWorkflow(ctx, &workflowv1.DeactivateWorkflowRequest{Id: id})
 		if err != nil {
 			return err
 		}
@@ -73,7 +73,7 @@ func (a *App) deactivate() *cobra.Command {
 func (a *App) backup() *cobra.Command {
 	name := ""
 	cmd := a.onWorkflow("backup WORKFLOW", "Keep the configuration as it is", func(ctx context.Context, s *session, id string, _ []string) error {
-		answer, err := s.Catalog.BackupWorkflow(ctx, &workflowv1.BackupWorkflowRequest{Id: id, Name: name})
+		answer, err := s.api.Catalog.BackupWorkflow(ctx, &workflowv1.BackupWorkflowRequest{Id: id, Name: name})
 		if err != nil {
 			return err
 		}
@@ -85,7 +85,7 @@ func (a *App) backup() *cobra.Command {
 
 func (a *App) reset() *cobra.Command {
 	return a.onWorkflow("reset WORKFLOW", "Return to the last backup", func(ctx context.Context, s *session, id string, _ []string) error {
-		answer, err := s.Catalog.ResetWorkflow(ctx, &workflowv1.ResetWorkflowRequest{Id: id})
+		answer, err := s.api.Catalog.ResetWorkflow(ctx, &workflowv1.ResetWorkflowRequest{Id: id})
 		if err != nil {
 			return err
 		}
@@ -95,11 +95,11 @@ func (a *App) reset() *cobra.Command {
 
 func (a *App) restore() *cobra.Command {
 	return a.onWorkflow("restore WORKFLOW BACKUP", "Return to a backup, by its id or name", func(ctx context.Context, s *session, id string, more []string) error {
-		b, err := s.Client.Backup(ctx, id, more[0])
+		b, err := s.api.Backup(ctx, id, more[0])
 		if err != nil {
 			return err
 		}
-		answer, err := s.Catalog.RestoreBackup(ctx, &workflowv1.RestoreBackupRequest{WorkflowId: id, Id: b.GetId()})
+		answer, err := s.api.Catalog.RestoreBackup(ctx, &workflowv1.RestoreBackupRequest{WorkflowId: id, Id: b.GetId()})
 		if err != nil {
 			return err
 		}
@@ -115,7 +115,7 @@ func (a *App) duplicate() *cobra.Command {
 		if active {
 			req.State = workflowv1.Workflow_ACTIVE
 		}
-		answer, err := s.Catalog.DuplicateWorkflow(ctx, req)
+		answer, err := s.api.Catalog.DuplicateWorkflow(ctx, req)
 		if err != nil {
 			return err
 		}
@@ -155,15 +155,15 @@ unless --yes is given. "delete backup WORKFLOW BACKUP" deletes a backup, named b
 }
 
 func (s *session) removeBackup(ctx context.Context, workflow, name string) error {
-	id, err := s.WorkflowID(ctx, workflow)
+	id, err := s.api.WorkflowID(ctx, workflow)
 	if err != nil {
 		return err
 	}
-	b, err := s.Client.Backup(ctx, id, name)
+	b, err := s.api.Backup(ctx, id, name)
 	if err != nil {
 		return err
 	}
-	if _, err := s.Catalog.DeleteBackup(ctx, &workflowv1.DeleteBackupRequest{WorkflowId: id, Id: b.GetId()}); err != nil {
+	if _, err := s.api.Catalog.DeleteBackup(ctx, &workflowv1.DeleteBackupRequest{WorkflowId: id, Id: b.GetId()}); err != nil {
 		return err
 	}
 	return s.done(b, "backup %s deleted; revision %d stays", b.GetId(), b.GetRevision())
@@ -173,11 +173,11 @@ func (s *session) removeBackup(ctx context.Context, workflow, name string) error
 type removal struct{ yes, wait bool }
 
 func (a *App) removeWorkflow(ctx context.Context, s *session, name string, how removal) error {
-	id, err := s.WorkflowID(ctx, name)
+	id, err := s.api.WorkflowID(ctx, name)
 	if err != nil {
 		return err
 	}
-	answer, err := s.Catalog.PreviewDelete(ctx, &workflowv1.PreviewDeleteRequest{Id: id})
+	answer, err := s.api.Catalog.PreviewDelete(ctx, &workflowv1.PreviewDeleteRequest{Id: id})
 	if err != nil {
 		return err
 	}
@@ -189,12 +189,12 @@ func (a *App) removeWorkflow(ctx context.Context, s *session, name string, how r
 		}
 		req.Etag = preview.GetEtag() // what goes is what was shown
 	}
-	deleted, err := s.Catalog.DeleteWorkflow(ctx, req)
+	deleted, err := s.api.Catalog.DeleteWorkflow(ctx, req)
 	if err != nil {
 		return err
 	}
 	if how.wait {
-		if err := s.AwaitGone(ctx, id); err != nil {
+		if err := s.api.AwaitGone(ctx, id); err != nil {
 			return err
 		}
 		return s.done(deleted.GetWorkflow(), "workflow %q deleted", show.Text(preview.GetTitle()))

@@ -23,21 +23,21 @@ func (a *App) describe() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			w, err := s.Client.Workflow(cmd.Context(), name)
+			w, err := s.api.Workflow(cmd.Context(), name)
 			if err != nil {
 				return err
 			}
 			if s.IsDocument() {
 				return s.Document(w)
 			}
-			runs, err := s.Client.Executions(cmd.Context(), w.GetId(), describedRuns)
+			runs, err := s.api.Executions(cmd.Context(), w.GetId(), describedRuns)
 			if fault.KindOf(err) == fault.KindPermissionDenied {
 				runs, err = nil, nil // who may see the workflow and not its runs
 			}
 			if err != nil {
 				return err
 			}
-			return s.Printer.Workflow(w, runs)
+			return s.Workflow(w, runs)
 		},
 	}
 }

@@ -36,7 +36,7 @@ With --all and --dir every workflow becomes a file, named after its title.`,
 			case len(names) == 0:
 				return usage("usage: %s", cmd.UseLine())
 			}
-			id, err := s.WorkflowID(cmd.Context(), names[0])
+			id, err := s.api.WorkflowID(cmd.Context(), names[0])
 			if err != nil {
 				return err
 			}
@@ -62,12 +62,12 @@ func (s *session) exported(ctx context.Context, id string, revision int32) ([]by
 	if s.Format == show.JSON {
 		req.Format = workflowv1.ExportFormat_JSON
 	}
-	answer, err := s.Catalog.ExportWorkflow(ctx, req)
+	answer, err := s.api.Catalog.ExportWorkflow(ctx, req)
 	return answer.GetDocument().GetData(), err
 }
 
 func (s *session) exportAll(ctx context.Context, dir string) error {
-	all, err := s.Client.Workflows(ctx, 0, &workflowv1.ListWorkflowsRequest{View: workflowv1.WorkflowView_BASIC, OrderBy: "title"})
+	all, err := s.api.Workflows(ctx, 0, &workflowv1.ListWorkflowsRequest{View: workflowv1.WorkflowView_BASIC, OrderBy: "title"})
 	if err != nil {
 		return err
 	}

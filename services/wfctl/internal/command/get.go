@@ -19,7 +19,7 @@ const defaultLimit = 100
 func (a *App) get() *cobra.Command {
 	get := &cobra.Command{Use: "get RESOURCE [NAME]", Short: "List things, or show one", Args: noSuchCommand, RunE: help}
 	get.AddCommand(
-		a.getWorkflows(), a.getRevisions(), a.getBackups(), a.getTemplates(), a.getExecutions("executions [ID]", true), a.getAudit(),
+		a.getWorkflows(), a.getRevisions(), a.getBackups(), a.getTemplates(), a.getExecutions(), a.getAudit(),
 		a.getEventTypes(), a.getActionTypes(),
 	)
 	return get
@@ -49,20 +49,20 @@ func (a *App) getWorkflows() *cobra.Command {
 				return err
 			}
 			if len(names) > 0 {
-				w, err := s.Client.Workflow(cmd.Context(), names[0])
+				w, err := s.api.Workflow(cmd.Context(), names[0])
 				if err != nil {
 					return err
 				}
-				return s.output(w, func() *show.Columns { return s.Printer.Workflows([]*workflowv1.Workflow{w}) })
+				return s.output(w, func() *show.Columns { return s.Workflows([]*workflowv1.Workflow{w}) })
 			}
 			if !s.IsDocument() {
 				req.View = workflowv1.WorkflowView_BASIC
 			}
-			all, err := s.Client.Workflows(cmd.Context(), limit, req)
+			all, err := s.api.Workflows(cmd.Context(), limit, req)
 			if err != nil {
 				return err
 			}
-			return s.output(&workflowv1.ListWorkflowsResponse{Workflows: all}, func() *show.Columns { return s.Printer.Workflows(all) })
+			return s.output(&workflowv1.ListWorkflowsResponse{Workflows: all}, func() *show.Columns { return s.Workflows(all) })
 		},
 	}
 	cmd.Flags().StringVar(&req.Filter, "filter", "", `for example 'state = "ACTIVE" AND trigger_type = "event"'`)
@@ -81,7 +81,7 @@ func (a *App) getRevisions() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			id, err := s.WorkflowID(cmd.Context(), names[0])
+			id, err := s.api.WorkflowID(cmd.Context(), names[0])
 			if err != nil {
 				return err
 			}
@@ -89,7 +89,7 @@ func (a *App) getRevisions() *cobra.Command {
 				return s.revision(cmd.Context(), id, names[1])
 			}
 			all, err := client.Pages(limit, func(token string, size int32) ([]*workflowv1.Revision, string, error) {
-				page, err := s.Catalog.ListRevisions(cmd.Context(), &workflowv1.ListRevisionsRequest{WorkflowId: id, PageToken: token, PageSize: size})
+				page, err := s.api.Catalog.ListRevisions(cmd.Context(), &workflowv1.ListRevisionsRequest{WorkflowId: id, PageToken: token, PageSize: size})
 				return page.GetRevisions(), page.GetNextPageToken(), err
 			})
 			if err != nil {
@@ -107,7 +107,7 @@ func (s *session) revision(ctx context.Context, workflow, text string) error {
 	if err != nil {
 		return usage("%q is not the number of a revision", text)
 	}
-	answer, err := s.Catalog.GetRevision(ctx, &workflowv1.GetRevisionRequest{WorkflowId: workflow, Revision: int32(number)})
+	answer, err := s.api.Catalog.GetRevision(ctx, &workflowv1.GetRevisionRequest{WorkflowId: workflow, Revision: int32(number)})
 	if err != nil {
 		return err
 	}
@@ -123,73 +123,86 @@ func (a *App) getBackups() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			id, err := s.WorkflowID(cmd.Context(), names[0])
+			id, err := s.api.WorkflowID(cmd.Context(), names[0])
 			if err != nil {
 				return err
 			}
 			if len(names) == 2 {
-				b, err := s.Client.Backup(cmd.Context(), id, names[1])
+				b, err := s.api.Backup(cmd.Context(), id, names[1])
 				if err != nil {
 					return err
 				}
-				return s.output(b, func() *show.Columns { return s.Printer.Backups([]*workflowv1.Backup{b}) })
+				return s.output(b, func() *show.Columns { return s.Backups([]*workflowv1.Backup{b}) })
 			}
-			all, err := s.Client.Backups(cmd.Context(), id, limit)
+			all, err := s.api.Backups(cmd.Context(), id, limit)
 			if err != nil {
 				return err
 			}
-			return s.output(&workflowv1.ListBackupsResponse{Backups: all}, func() *show.Columns { return s.Printer.Backups(all) })
+			return s.output(&workflowv1.ListBackupsResponse{Backups: all}, func() *show.Columns { return s.Backups(all) })
 		},
 	}
 	limitFlag(cmd, &limit)
 	return cmd
 }
 
-func (a *App) getExecutions(use string, byID bool) *cobra.Command {
+func (a *App) getExecutions() *cobra.Command {
 	limit, workflow := 0, ""
 	cmd := &cobra.Command{
-		Use: use, Aliases: []string{"execution", "runs"}, Short: "Executions, newest first", Args: args(0, 1),
+		Use: "executions [ID]", Aliases: []string{"execution", "runs"}, Short: "Executions, newest first", Args: args(0, 1),
 		RunE: func(cmd *cobra.Command, names []string) error {
+			if len(names) == 0 {
+				return a.listExecutions(cmd.Context(), workflow, limit)
+			}
 			s, err := a.session()
 			if err != nil {
 				return err
 			}
-			if len(names) > 0 && byID {
-				e, err := s.Client.Execution(cmd.Context(), names[0])
-				if err != nil {
-					return err
-				}
-				return s.showExecutions(cmd.Context(), e, e)
-			}
-			if len(names) > 0 {
-				workflow = names[0]
-			}
-			id := ""
-			if workflow != "" {
-				if id, err = s.WorkflowID(cmd.Context(), workflow); err != nil {
-					return err
-				}
-			}
-			all, err := s.Client.Executions(cmd.Context(), id, limit)
+			e, err := s.api.Execution(cmd.Context(), names[0])
 			if err != nil {
 				return err
 			}
-			return s.showExecutions(cmd.Context(), &workflowv1.ListExecutionsResponse{Executions: all}, all...)
+			return s.showExecutions(cmd.Context(), e, e)
 		},
 	}
-	if byID {
-		cmd.Flags().StringVar(&workflow, "workflow", "", "only those of this workflow")
-		a.completeFlag(cmd, "workflow", a.titles)
-	}
+	cmd.Flags().StringVar(&workflow, "workflow", "", "only those of this workflow")
+	a.completeFlag(cmd, "workflow", a.titles)
 	limitFlag(cmd, &limit)
 	return cmd
 }
 
 func (a *App) executions() *cobra.Command {
-	cmd := a.getExecutions("executions [WORKFLOW]", false)
-	cmd.ValidArgsFunction = completeFirst(a.titles)
-	cmd.Short = "List executions, of all workflows or of one"
+	limit := 0
+	cmd := &cobra.Command{
+		Use: "executions [WORKFLOW]", Short: "List executions, of all workflows or of one", Args: args(0, 1), ValidArgsFunction: completeFirst(a.titles),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			workflow := ""
+			if len(names) > 0 {
+				workflow = names[0]
+			}
+			return a.listExecutions(cmd.Context(), workflow, limit)
+		},
+	}
+	limitFlag(cmd, &limit)
 	return cmd
+}
+
+// listExecutions shows the newest runs, of a workflow unless that is empty.
+func (a *App) listExecutions(ctx context.Context, workflow string, limit int) error {
+	s, err := a.session()
+	if err != nil {
+		return err
+	}
+	id := ""
+	if workflow != "" {
+		if id, err = s.api.WorkflowID(ctx, workflow); err != nil {
+			return err
+		}
+	}
+	all, err := s.api.Executions(ctx, id, limit)
+	if err != nil {
+		return err
+	}
+	return s.showExecutions(ctx, &workflowv1.ListExecutionsResponse{Executions: all}, all...)
 }
 
 // showExecutions writes runs with the titles of their workflows.
@@ -201,11 +214,11 @@ func (s *session) showExecutions(ctx context.Context, whole proto.Message, all .
 	for _, e := range all {
 		ids[e.GetWorkflowId()] = struct{}{}
 	}
-	titles, err := s.Titles(ctx, ids)
+	titles, err := s.api.Titles(ctx, ids)
 	if err != nil {
 		return err
 	}
-	return s.Table(s.Printer.Executions(all, titles))
+	return s.Table(s.Executions(all, titles))
 }
 
 func (a *App) getAudit() *cobra.Command {
@@ -219,7 +232,7 @@ func (a *App) getAudit() *cobra.Command {
 				return err
 			}
 			all, err := client.Pages(limit, func(token string, size int32) ([]*workflowv1.AuditEntry, string, error) {
-				page, err := s.Catalog.ListAuditEntries(cmd.Context(), &workflowv1.ListAuditEntriesRequest{Filter: filter, PageToken: token, PageSize: size})
+				page, err := s.api.Catalog.ListAuditEntries(cmd.Context(), &workflowv1.ListAuditEntriesRequest{Filter: filter, PageToken: token, PageSize: size})
 				return page.GetAuditEntries(), page.GetNextPageToken(), err
 			})
 			if err != nil {

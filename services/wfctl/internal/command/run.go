@@ -35,7 +35,7 @@ func (a *App) run() *cobra.Command {
 				return usage("--input: %v", err)
 			}
 		}
-		answer, err := s.Executor.RunWorkflow(ctx, req)
+		answer, err := s.api.Executor.RunWorkflow(ctx, req)
 		if err != nil {
 			return err
 		}
@@ -57,7 +57,7 @@ func (a *App) run() *cobra.Command {
 // follow shows a run until it is over. One that did not succeed is an error that was told.
 func (s *session) follow(ctx context.Context, id string) error {
 	shown := make(map[string]bool)
-	e, err := s.Follow(ctx, id, func(e *workflowv1.Execution) error {
+	e, err := s.api.Follow(ctx, id, func(e *workflowv1.Execution) error {
 		if s.IsDocument() {
 			return nil
 		}
@@ -117,7 +117,7 @@ func (a *App) logs() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			e, err := s.Client.Execution(cmd.Context(), names[0])
+			e, err := s.api.Execution(cmd.Context(), names[0])
 			if err != nil {
 				return err
 			}
@@ -154,7 +154,7 @@ func (a *App) publishEvent() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			answer, err := s.Scheduler.PublishEvent(cmd.Context(), &workflowv1.PublishEventRequest{Event: event})
+			answer, err := s.api.Scheduler.PublishEvent(cmd.Context(), &workflowv1.PublishEventRequest{Event: event})
 			if err != nil {
 				return err
 			}

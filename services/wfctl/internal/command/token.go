@@ -2,7 +2,6 @@ package command
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -41,6 +40,6 @@ func (a *App) issueToken() *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().DurationVar(&ttl, "ttl", time.Duration(developmentTTL), "how long the token is valid")
+	cmd.Flags().DurationVar(&ttl, "ttl", developmentTTL, "how long the token is valid")
 	return cmd
 }

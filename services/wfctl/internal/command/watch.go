@@ -21,14 +21,14 @@ func (a *App) watch() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			err = s.Watch(cmd.Context(), func(m *workflowv1.WatchWorkflowsResponse) error {
+			err = s.api.Watch(cmd.Context(), func(m *workflowv1.WatchWorkflowsResponse) error {
 				if m.GetChange() == nil {
 					return nil
 				}
 				return s.change(m, a.Now())
 			})
 			if cmd.Context().Err() != nil {
-				return nil // interrupting it is how it ends
+				err = nil // interrupting it is how it ends
 			}
 			return err
 		},
