@@ -73,6 +73,7 @@ func TestGateway_passes_on_what_is_listed_and_nothing_else(t *testing.T) {
 		r.Header.Set("Cookie", "a=b")
 		r.Header.Set("X-User", "root")
 		r.Header.Set("X-Forwarded-For", "10.0.0.1")
+		r.Header.Set("User-Agent", "tester/1 (\u00fc) "+strings.Repeat("x", 500))
 		r.Header.Set("X-Forwarded-Host", "evil.test")
 		for _, name := range []string{"X-Tenant-Id", "X-User", "Grpc-Timeout", "Authorization", "Trace-Bin", "Grpc-Status"} {
 			r.Header.Set("Grpc-Metadata-"+name, "globex")
@@ -87,6 +88,14 @@ func TestGateway_passes_on_what_is_listed_and_nothing_else(t *testing.T) {
 		case ":authority", "content-type", "user-agent", "grpc-accept-encoding", "traceparent":
 		case "authorization", "idempotency-key", "x-request-id":
 			if len(md[key]) != 1 || strings.Contains(md[key][0], "globex") {
+				t.Errorf("%s: got %v", key, md[key])
+			}
+		case "x-forwarded-for": // what the gateway sees, for the audit
+			if len(md[key]) != 1 || md[key][0] != "127.0.0.1" {
+				t.Errorf("%s: got %v", key, md[key])
+			}
+		case "grpcgateway-user-agent":
+			if len(md[key]) != 1 || !strings.HasPrefix(md[key][0], "tester/1 (?") || len(md[key][0]) != 256 {
 				t.Errorf("%s: got %v", key, md[key])
 			}
 		default:

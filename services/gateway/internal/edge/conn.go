@@ -40,7 +40,10 @@ func allowed(ctx context.Context) context.Context {
 		out.Set("authorization", token[0])
 	}
 	c := callFrom(ctx)
-	for key, value := range map[string]string{"x-request-id": c.requestID, "idempotency-key": c.idempotencyKey, "if-match": c.etag} {
+	for key, value := range map[string]string{
+		"x-request-id": c.requestID, "idempotency-key": c.idempotencyKey, "if-match": c.etag,
+		"x-forwarded-for": c.address, "grpcgateway-user-agent": c.agent,
+	} {
 		if value != "" {
 			out.Set(key, value)
 		}

@@ -10,7 +10,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
@@ -54,10 +53,7 @@ func observe(t *telemetry.Telemetry, next http.Handler) (http.Handler, error) {
 
 func (o *observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
-	c := &call{requestID: r.Header.Get(headerRequestID)}
-	if !requestIDRegexp.MatchString(c.requestID) {
-		c.requestID = uuid.NewString()
-	}
+	c := newCall(r)
 	w.Header().Set(headerRequestID, c.requestID)
 
 	ctx := o.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
