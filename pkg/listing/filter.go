@@ -189,7 +189,6 @@ func textOf(e *expr.Expr) string {
 func syntax(err error) string {
 	text := "cannot be read"
 	for ; err != nil; err = errors.Unwrap(err) {
-		//nolint:errorlint // each link of the chain is looked at by itself
 		if at, ok := err.(interface{ Position() filtering.Position }); ok {
 			text = fmt.Sprintf("cannot be read at column %d", at.Position().Column)
 		}

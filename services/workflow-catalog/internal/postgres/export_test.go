@@ -15,7 +15,7 @@ func ListQueries() map[string]string {
 	} {
 		for _, order := range []workflow.OrderBy{workflow.ByCreateTime, workflow.ByUpdateTime, workflow.ByTitle} {
 			for _, desc := range []bool{false, true} {
-				queries[fmt.Sprint(name, " ", order, " ", desc)] = listSQL(template, order, desc)
+				queries[fmt.Sprint(name, " ", order, " ", desc)] = listSQL(template, workflow.ListQuery{Order: order, Desc: desc})
 			}
 		}
 	}

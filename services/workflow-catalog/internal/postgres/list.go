@@ -65,9 +65,9 @@ ORDER BY key {direction}, id {direction} LIMIT $4`
 )
 
 // listSQL fills a template in.
-func listSQL(template string, order workflow.OrderBy, desc bool) string {
+func listSQL(template string, query workflow.ListQuery) string {
 	key, kind := "create_time", "timestamptz"
-	switch order {
+	switch query.Order {
 	case workflow.ByUpdateTime:
 		key = "update_time"
 	case workflow.ByTitle:
@@ -75,7 +75,7 @@ func listSQL(template string, order workflow.OrderBy, desc bool) string {
 	case workflow.ByCreateTime:
 	}
 	before, direction := ">", "ASC"
-	if desc {
+	if query.Desc {
 		before, direction = "<", "DESC"
 	}
 	return strings.NewReplacer("{key}", key, "{type}", kind, "{before}", before, "{direction}", direction).Replace(template)
@@ -177,7 +177,7 @@ func (s *Store) search(ctx context.Context, tenant workflow.Tenant, query workfl
 	if query.Order == workflow.ByTitle {
 		keys = &titles
 	}
-	err := s.asWritten(ctx, listSQL(searchPage, query.Order, query.Desc), args, func(r pgx.Rows) error {
+	err := s.asWritten(ctx, listSQL(searchPage, query), args, func(r pgx.Rows) error {
 		_, err := pgx.ForEachRow(r, []any{&matches, &ids, keys}, func() error { return nil })
 		return err
 	})
@@ -199,7 +199,7 @@ func (s *Store) search(ctx context.Context, tenant workflow.Tenant, query workfl
 // positions runs a template whose rows are positions.
 func (s *Store) positions(ctx context.Context, template string, query workflow.ListQuery, args []any) ([]workflow.Position, error) {
 	var found []workflow.Position
-	err := s.asWritten(ctx, listSQL(template, query.Order, query.Desc), args, func(r pgx.Rows) error {
+	err := s.asWritten(ctx, listSQL(template, query), args, func(r pgx.Rows) error {
 		var err error
 		found, err = pgx.CollectRows(r, func(row pgx.CollectableRow) (workflow.Position, error) {
 			var at workflow.Position
