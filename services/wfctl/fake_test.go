@@ -201,6 +201,10 @@ func (f *fake) CreateWorkflow(_ context.Context, req *workflowv1.CreateWorkflowR
 	return &workflowv1.CreateWorkflowResponse{Workflow: req.GetWorkflow()}, f.noted(req)
 }
 
+func (f *fake) ValidateWorkflow(_ context.Context, req *workflowv1.ValidateWorkflowRequest) (*workflowv1.ValidateWorkflowResponse, error) {
+	return &workflowv1.ValidateWorkflowResponse{Valid: true, Problems: req.GetWorkflow().GetWarnings()}, nil
+}
+
 func (f *fake) ExportWorkflow(_ context.Context, req *workflowv1.ExportWorkflowRequest) (*workflowv1.ExportWorkflowResponse, error) {
 	text := "title: " + req.GetId() + "\n"
 	if req.GetFormat() == workflowv1.ExportFormat_JSON {

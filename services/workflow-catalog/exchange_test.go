@@ -126,9 +126,12 @@ func TestService_ImportWorkflow(t *testing.T) {
 	if other.GetOutcome() != outcomeCreated || other.GetWorkflow().GetId() == w.GetId() || other.GetWorkflow().GetState() != workflowv1.Workflow_INACTIVE {
 		t.Errorf("another: got %v", other)
 	}
-	_, err := client.ImportWorkflow(ctx, importing(changed, into(w.GetId())))
-	if f := faultOf(t, err, fault.KindAlreadyExists, "WORKFLOW_EXISTS"); f.Metadata["workflow_id"] != other.GetWorkflow().GetId() {
-		t.Errorf("title of another: got %v", f.Metadata)
+	var err error
+	for _, edits := range [][]func(*workflowv1.ImportWorkflowRequest){{into(w.GetId())}, {into(w.GetId()), tryOnly}} {
+		_, err = client.ImportWorkflow(ctx, importing(changed, edits...))
+		if f := faultOf(t, err, fault.KindAlreadyExists, "WORKFLOW_EXISTS"); f.Metadata["workflow_id"] != other.GetWorkflow().GetId() {
+			t.Errorf("title of another: got %v", f.Metadata)
+		}
 	}
 	_, err = client.ImportWorkflow(ctx, importing(changed, into(nobody)))
 	wantFault(t, err, fault.KindNotFound, "WORKFLOW_NOT_FOUND")
@@ -366,4 +369,34 @@ steps:
 	wantFault(t, err, fault.KindNotFound, "REVISION_NOT_FOUND")
 	_, err = client.ExportWorkflow(s.as(t, auth.Principal{Tenant: "globex", Subject: "owner"}), &workflowv1.ExportWorkflowRequest{Id: id})
 	wantFault(t, err, fault.KindNotFound, "WORKFLOW_NOT_FOUND")
+}
+
+// A refused import is in the audit, a refused try is not: it would have changed nothing.
+func TestService_ImportWorkflow_refused_in_the_audit(t *testing.T) {
+	t.Parallel()
+	s, r := started(t)
+	ctx, client := s.owner(t), r.workflows()
+	_, err := client.ImportWorkflow(ctx, importing("title: x\nfoo: 1\n", tryOnly))
+	wantFault(t, err, fault.KindInvalidArgument, "DOCUMENT")
+	_, err = client.ImportWorkflow(ctx, importing("title: x\nfoo: 1\n"))
+	wantFault(t, err, fault.KindInvalidArgument, "DOCUMENT")
+	if _, err := client.ImportWorkflow(ctx, importing(document)); err != nil {
+		t.Fatal(err)
+	}
+	var entries []*workflowv1.AuditEntry
+	until(t, "the refusal is written", func() bool {
+		resp, err := client.ListAuditEntries(ctx, &workflowv1.ListAuditEntriesRequest{Filter: `action = "ImportWorkflow"`})
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries = resp.GetAuditEntries()
+		return len(entries) >= 2
+	})
+	outcomes := make(map[string]int)
+	for _, e := range entries {
+		outcomes[e.GetOutcome()+" "+e.GetReason()]++
+	}
+	if len(entries) != 2 || outcomes["OK "] != 1 || outcomes["INVALID_ARGUMENT DOCUMENT"] != 1 {
+		t.Errorf("got %v", outcomes)
+	}
 }

@@ -239,17 +239,29 @@ func (a *App) validate() *cobra.Command {
 				return err
 			}
 			return a.each(documents, func(d document) error {
-				answer, err := s.exchange(cmd.Context(), d, "", true)
-				if err != nil {
-					return err
-				}
-				if err := s.Line("%s: valid", d.name); err != nil {
-					return err
-				}
-				return s.warnings(answer.GetWorkflow())
+				return s.check(cmd.Context(), d)
 			})
 		},
 	}
 	files.add(cmd)
 	return cmd
+}
+
+// check tells what is wrong with a document: as an error what keeps it from being saved, else what is probably not meant.
+func (s *session) check(ctx context.Context, d document) error {
+	tried, err := s.exchange(ctx, d, "", true)
+	if err != nil {
+		return err
+	}
+	answer, err := s.api.Catalog.ValidateWorkflow(ctx, &workflowv1.ValidateWorkflowRequest{Workflow: tried.GetWorkflow()})
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.name, err)
+	}
+	if s.IsDocument() {
+		return s.Document(answer)
+	}
+	if err := s.Line("%s: valid", d.name); err != nil {
+		return err
+	}
+	return s.warnings(&workflowv1.Workflow{Warnings: answer.GetProblems()})
 }

@@ -150,6 +150,9 @@ func isUUID(text string) bool {
 func Refused(refusals *audit.Refusals) func(ctx context.Context, fullMethod string, req any, err error) {
 	return func(ctx context.Context, fullMethod string, req any, err error) {
 		mutates, mutation := req.(mutation)
+		if try, ok := req.(interface{ GetValidateOnly() bool }); ok && try.GetValidateOnly() {
+			mutation = false // it would have changed nothing
+		}
 		if !mutation && fault.KindOf(err) != fault.KindPermissionDenied {
 			return
 		}
