@@ -191,7 +191,7 @@ var File_uniconnect_access_v1_access_service_proto protoreflect.FileDescriptor
 
 const file_uniconnect_access_v1_access_service_proto_rawDesc = "" +
 	"\n" +
-	")uniconnect/access/v1/access_service.proto\x12\x14uniconnect.access.v1\x1a\x1cgoogle/api/annotations.proto\x1a\"uniconnect/access/v1/options.proto\"\x0e\n" +
+	")uniconnect/access/v1/access_service.proto\x12\x14uniconnect.access.v1\x1a\x1cgoogle/api/annotations.proto\x1a!uniconnect/access/v1/module.proto\x1a\"uniconnect/access/v1/options.proto\x1a\x1funiconnect/access/v1/role.proto\x1a!uniconnect/access/v1/tenant.proto\x1a\x1funiconnect/access/v1/user.proto\"\x0e\n" +
 	"\fGetMeRequest\"9\n" +
 	"\rGetMeResponse\x12(\n" +
 	"\x02me\x18\x01 \x01(\v2\x18.uniconnect.access.v1.MeR\x02me\"\x82\x01\n" +
@@ -200,9 +200,25 @@ const file_uniconnect_access_v1_access_service_proto_rawDesc = "" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x14\n" +
 	"\x05roles\x18\x03 \x03(\tR\x05roles\x12 \n" +
 	"\vpermissions\x18\x04 \x03(\tR\vpermissions\x12\x18\n" +
-	"\amodules\x18\x05 \x03(\tR\amodules2\x84\x01\n" +
+	"\amodules\x18\x05 \x03(\tR\amodules2\x86\x0f\n" +
 	"\rAccessService\x12s\n" +
-	"\x05GetMe\x12\".uniconnect.access.v1.GetMeRequest\x1a#.uniconnect.access.v1.GetMeResponse\"!\xaa\xbb\x18\x04 \x01\x10\x01\x82\xd3\xe4\x93\x02\x13b\x02me\x12\r/v1/access/meB@Z>workflow.uniconnect/proto/gen/go/uniconnect/access/v1;accessv1b\x06proto3"
+	"\x05GetMe\x12\".uniconnect.access.v1.GetMeRequest\x1a#.uniconnect.access.v1.GetMeResponse\"!\xaa\xbb\x18\x04 \x01\x10\x01\x82\xd3\xe4\x93\x02\x13b\x02me\x12\r/v1/access/me\x12\x86\x01\n" +
+	"\vListModules\x12(.uniconnect.access.v1.ListModulesRequest\x1a).uniconnect.access.v1.ListModulesResponse\"\"\xaa\xbb\x18\x04 \x01\b\x0f\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/access/modules\x12\xa9\x01\n" +
+	"\fUpdateModule\x12).uniconnect.access.v1.UpdateModuleRequest\x1a*.uniconnect.access.v1.UpdateModuleResponse\"B\xaa\xbb\x18\x04 \x01\b\x0f\x82\xd3\xe4\x93\x024:\x06moduleb\x06module2\"/v1/access/modules/{module.module}\x12\x96\x01\n" +
+	"\x0fListPermissions\x12,.uniconnect.access.v1.ListPermissionsRequest\x1a-.uniconnect.access.v1.ListPermissionsResponse\"&\xaa\xbb\x18\x04 \x01\b\x0f\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/access/permissions\x12~\n" +
+	"\tListRoles\x12&.uniconnect.access.v1.ListRolesRequest\x1a'.uniconnect.access.v1.ListRolesResponse\" \xaa\xbb\x18\x04 \x01\b\x0f\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/access/roles\x12\x83\x01\n" +
+	"\aGetRole\x12$.uniconnect.access.v1.GetRoleRequest\x1a%.uniconnect.access.v1.GetRoleResponse\"+\xaa\xbb\x18\x04 \x01\b\x0f\x82\xd3\xe4\x93\x02\x1db\x04role\x12\x15/v1/access/roles/{id}\x12\x8d\x01\n" +
+	"\n" +
+	"CreateRole\x12'.uniconnect.access.v1.CreateRoleRequest\x1a(.uniconnect.access.v1.CreateRoleResponse\",\xaa\xbb\x18\x04 \x01\b\x0f\x82\xd3\xe4\x93\x02\x1e:\x04roleb\x04role\"\x10/v1/access/roles\x12\x97\x01\n" +
+	"\n" +
+	"UpdateRole\x12'.uniconnect.access.v1.UpdateRoleRequest\x1a(.uniconnect.access.v1.UpdateRoleResponse\"6\xaa\xbb\x18\x04 \x01\b\x0f\x82\xd3\xe4\x93\x02(:\x04roleb\x04role2\x1a/v1/access/roles/{role.id}\x12\x86\x01\n" +
+	"\n" +
+	"DeleteRole\x12'.uniconnect.access.v1.DeleteRoleRequest\x1a(.uniconnect.access.v1.DeleteRoleResponse\"%\xaa\xbb\x18\x04 \x01\b\x0f\x82\xd3\xe4\x93\x02\x17*\x15/v1/access/roles/{id}\x12~\n" +
+	"\tListUsers\x12&.uniconnect.access.v1.ListUsersRequest\x1a'.uniconnect.access.v1.ListUsersResponse\" \xaa\xbb\x18\x04 \x01\b\x0f\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/access/users\x12\x99\x01\n" +
+	"\n" +
+	"UpdateUser\x12'.uniconnect.access.v1.UpdateUserRequest\x1a(.uniconnect.access.v1.UpdateUserResponse\"8\xaa\xbb\x18\x04 \x01\b\x0f\x82\xd3\xe4\x93\x02*:\x04userb\x04user2\x1c/v1/access/users/{user.user}\x12\xa3\x01\n" +
+	"\x11GetTenantSettings\x12..uniconnect.access.v1.GetTenantSettingsRequest\x1a/.uniconnect.access.v1.GetTenantSettingsResponse\"-\xaa\xbb\x18\x04 \x01\b\x0f\x82\xd3\xe4\x93\x02\x1fb\bsettings\x12\x13/v1/tenant/settings\x12\xb6\x01\n" +
+	"\x14UpdateTenantSettings\x121.uniconnect.access.v1.UpdateTenantSettingsRequest\x1a2.uniconnect.access.v1.UpdateTenantSettingsResponse\"7\xaa\xbb\x18\x04 \x01\b\x0f\x82\xd3\xe4\x93\x02):\bsettingsb\bsettings2\x13/v1/tenant/settingsB@Z>workflow.uniconnect/proto/gen/go/uniconnect/access/v1;accessv1b\x06proto3"
 
 var (
 	file_uniconnect_access_v1_access_service_proto_rawDescOnce sync.Once
@@ -218,19 +234,67 @@ func file_uniconnect_access_v1_access_service_proto_rawDescGZIP() []byte {
 
 var file_uniconnect_access_v1_access_service_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_uniconnect_access_v1_access_service_proto_goTypes = []any{
-	(*GetMeRequest)(nil),  // 0: uniconnect.access.v1.GetMeRequest
-	(*GetMeResponse)(nil), // 1: uniconnect.access.v1.GetMeResponse
-	(*Me)(nil),            // 2: uniconnect.access.v1.Me
+	(*GetMeRequest)(nil),                 // 0: uniconnect.access.v1.GetMeRequest
+	(*GetMeResponse)(nil),                // 1: uniconnect.access.v1.GetMeResponse
+	(*Me)(nil),                           // 2: uniconnect.access.v1.Me
+	(*ListModulesRequest)(nil),           // 3: uniconnect.access.v1.ListModulesRequest
+	(*UpdateModuleRequest)(nil),          // 4: uniconnect.access.v1.UpdateModuleRequest
+	(*ListPermissionsRequest)(nil),       // 5: uniconnect.access.v1.ListPermissionsRequest
+	(*ListRolesRequest)(nil),             // 6: uniconnect.access.v1.ListRolesRequest
+	(*GetRoleRequest)(nil),               // 7: uniconnect.access.v1.GetRoleRequest
+	(*CreateRoleRequest)(nil),            // 8: uniconnect.access.v1.CreateRoleRequest
+	(*UpdateRoleRequest)(nil),            // 9: uniconnect.access.v1.UpdateRoleRequest
+	(*DeleteRoleRequest)(nil),            // 10: uniconnect.access.v1.DeleteRoleRequest
+	(*ListUsersRequest)(nil),             // 11: uniconnect.access.v1.ListUsersRequest
+	(*UpdateUserRequest)(nil),            // 12: uniconnect.access.v1.UpdateUserRequest
+	(*GetTenantSettingsRequest)(nil),     // 13: uniconnect.access.v1.GetTenantSettingsRequest
+	(*UpdateTenantSettingsRequest)(nil),  // 14: uniconnect.access.v1.UpdateTenantSettingsRequest
+	(*ListModulesResponse)(nil),          // 15: uniconnect.access.v1.ListModulesResponse
+	(*UpdateModuleResponse)(nil),         // 16: uniconnect.access.v1.UpdateModuleResponse
+	(*ListPermissionsResponse)(nil),      // 17: uniconnect.access.v1.ListPermissionsResponse
+	(*ListRolesResponse)(nil),            // 18: uniconnect.access.v1.ListRolesResponse
+	(*GetRoleResponse)(nil),              // 19: uniconnect.access.v1.GetRoleResponse
+	(*CreateRoleResponse)(nil),           // 20: uniconnect.access.v1.CreateRoleResponse
+	(*UpdateRoleResponse)(nil),           // 21: uniconnect.access.v1.UpdateRoleResponse
+	(*DeleteRoleResponse)(nil),           // 22: uniconnect.access.v1.DeleteRoleResponse
+	(*ListUsersResponse)(nil),            // 23: uniconnect.access.v1.ListUsersResponse
+	(*UpdateUserResponse)(nil),           // 24: uniconnect.access.v1.UpdateUserResponse
+	(*GetTenantSettingsResponse)(nil),    // 25: uniconnect.access.v1.GetTenantSettingsResponse
+	(*UpdateTenantSettingsResponse)(nil), // 26: uniconnect.access.v1.UpdateTenantSettingsResponse
 }
 var file_uniconnect_access_v1_access_service_proto_depIdxs = []int32{
-	2, // 0: uniconnect.access.v1.GetMeResponse.me:type_name -> uniconnect.access.v1.Me
-	0, // 1: uniconnect.access.v1.AccessService.GetMe:input_type -> uniconnect.access.v1.GetMeRequest
-	1, // 2: uniconnect.access.v1.AccessService.GetMe:output_type -> uniconnect.access.v1.GetMeResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	2,  // 0: uniconnect.access.v1.GetMeResponse.me:type_name -> uniconnect.access.v1.Me
+	0,  // 1: uniconnect.access.v1.AccessService.GetMe:input_type -> uniconnect.access.v1.GetMeRequest
+	3,  // 2: uniconnect.access.v1.AccessService.ListModules:input_type -> uniconnect.access.v1.ListModulesRequest
+	4,  // 3: uniconnect.access.v1.AccessService.UpdateModule:input_type -> uniconnect.access.v1.UpdateModuleRequest
+	5,  // 4: uniconnect.access.v1.AccessService.ListPermissions:input_type -> uniconnect.access.v1.ListPermissionsRequest
+	6,  // 5: uniconnect.access.v1.AccessService.ListRoles:input_type -> uniconnect.access.v1.ListRolesRequest
+	7,  // 6: uniconnect.access.v1.AccessService.GetRole:input_type -> uniconnect.access.v1.GetRoleRequest
+	8,  // 7: uniconnect.access.v1.AccessService.CreateRole:input_type -> uniconnect.access.v1.CreateRoleRequest
+	9,  // 8: uniconnect.access.v1.AccessService.UpdateRole:input_type -> uniconnect.access.v1.UpdateRoleRequest
+	10, // 9: uniconnect.access.v1.AccessService.DeleteRole:input_type -> uniconnect.access.v1.DeleteRoleRequest
+	11, // 10: uniconnect.access.v1.AccessService.ListUsers:input_type -> uniconnect.access.v1.ListUsersRequest
+	12, // 11: uniconnect.access.v1.AccessService.UpdateUser:input_type -> uniconnect.access.v1.UpdateUserRequest
+	13, // 12: uniconnect.access.v1.AccessService.GetTenantSettings:input_type -> uniconnect.access.v1.GetTenantSettingsRequest
+	14, // 13: uniconnect.access.v1.AccessService.UpdateTenantSettings:input_type -> uniconnect.access.v1.UpdateTenantSettingsRequest
+	1,  // 14: uniconnect.access.v1.AccessService.GetMe:output_type -> uniconnect.access.v1.GetMeResponse
+	15, // 15: uniconnect.access.v1.AccessService.ListModules:output_type -> uniconnect.access.v1.ListModulesResponse
+	16, // 16: uniconnect.access.v1.AccessService.UpdateModule:output_type -> uniconnect.access.v1.UpdateModuleResponse
+	17, // 17: uniconnect.access.v1.AccessService.ListPermissions:output_type -> uniconnect.access.v1.ListPermissionsResponse
+	18, // 18: uniconnect.access.v1.AccessService.ListRoles:output_type -> uniconnect.access.v1.ListRolesResponse
+	19, // 19: uniconnect.access.v1.AccessService.GetRole:output_type -> uniconnect.access.v1.GetRoleResponse
+	20, // 20: uniconnect.access.v1.AccessService.CreateRole:output_type -> uniconnect.access.v1.CreateRoleResponse
+	21, // 21: uniconnect.access.v1.AccessService.UpdateRole:output_type -> uniconnect.access.v1.UpdateRoleResponse
+	22, // 22: uniconnect.access.v1.AccessService.DeleteRole:output_type -> uniconnect.access.v1.DeleteRoleResponse
+	23, // 23: uniconnect.access.v1.AccessService.ListUsers:output_type -> uniconnect.access.v1.ListUsersResponse
+	24, // 24: uniconnect.access.v1.AccessService.UpdateUser:output_type -> uniconnect.access.v1.UpdateUserResponse
+	25, // 25: uniconnect.access.v1.AccessService.GetTenantSettings:output_type -> uniconnect.access.v1.GetTenantSettingsResponse
+	26, // 26: uniconnect.access.v1.AccessService.UpdateTenantSettings:output_type -> uniconnect.access.v1.UpdateTenantSettingsResponse
+	14, // [14:27] is the sub-list for method output_type
+	1,  // [1:14] is the sub-list for method input_type
+	1,  // [1:1] is the sub-list for extension type_name
+	1,  // [1:1] is the sub-list for extension extendee
+	0,  // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_uniconnect_access_v1_access_service_proto_init() }
@@ -238,7 +302,11 @@ func file_uniconnect_access_v1_access_service_proto_init() {
 	if File_uniconnect_access_v1_access_service_proto != nil {
 		return
 	}
+	file_uniconnect_access_v1_module_proto_init()
 	file_uniconnect_access_v1_options_proto_init()
+	file_uniconnect_access_v1_role_proto_init()
+	file_uniconnect_access_v1_tenant_proto_init()
+	file_uniconnect_access_v1_user_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

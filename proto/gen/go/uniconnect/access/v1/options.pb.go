@@ -32,6 +32,7 @@ type AccessRule struct {
 	//	*AccessRule_Permission
 	//	*AccessRule_Authenticated
 	//	*AccessRule_Internal
+	//	*AccessRule_Platform
 	Audience isAccessRule_Audience `protobuf_oneof:"audience"`
 	// The module gate does not apply: the method administers the gate itself.
 	ModuleExempt  bool `protobuf:"varint,4,opt,name=module_exempt,json=moduleExempt,proto3" json:"module_exempt,omitempty"`
@@ -103,6 +104,15 @@ func (x *AccessRule) GetInternal() bool {
 	return false
 }
 
+func (x *AccessRule) GetPlatform() bool {
+	if x != nil {
+		if x, ok := x.Audience.(*AccessRule_Platform); ok {
+			return x.Platform
+		}
+	}
+	return false
+}
+
 func (x *AccessRule) GetModuleExempt() bool {
 	if x != nil {
 		return x.ModuleExempt
@@ -129,11 +139,18 @@ type AccessRule_Internal struct {
 	Internal bool `protobuf:"varint,3,opt,name=internal,proto3,oneof"`
 }
 
+type AccessRule_Platform struct {
+	// The platform's administrators only: service identities named in the settings. Such methods never appear on the gateway.
+	Platform bool `protobuf:"varint,5,opt,name=platform,proto3,oneof"`
+}
+
 func (*AccessRule_Permission) isAccessRule_Audience() {}
 
 func (*AccessRule_Authenticated) isAccessRule_Audience() {}
 
 func (*AccessRule_Internal) isAccessRule_Audience() {}
+
+func (*AccessRule_Platform) isAccessRule_Audience() {}
 
 var file_uniconnect_access_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
@@ -158,14 +175,15 @@ var File_uniconnect_access_v1_options_proto protoreflect.FileDescriptor
 
 const file_uniconnect_access_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"\"uniconnect/access/v1/options.proto\x12\x14uniconnect.access.v1\x1a google/protobuf/descriptor.proto\x1a%uniconnect/access/v1/permission.proto\"\xcd\x01\n" +
+	"\"uniconnect/access/v1/options.proto\x12\x14uniconnect.access.v1\x1a google/protobuf/descriptor.proto\x1a%uniconnect/access/v1/permission.proto\"\xeb\x01\n" +
 	"\n" +
 	"AccessRule\x12H\n" +
 	"\n" +
 	"permission\x18\x01 \x01(\x0e2&.uniconnect.access.v1.Permission.ValueH\x00R\n" +
 	"permission\x12&\n" +
 	"\rauthenticated\x18\x02 \x01(\bH\x00R\rauthenticated\x12\x1c\n" +
-	"\binternal\x18\x03 \x01(\bH\x00R\binternal\x12#\n" +
+	"\binternal\x18\x03 \x01(\bH\x00R\binternal\x12\x1c\n" +
+	"\bplatform\x18\x05 \x01(\bH\x00R\bplatform\x12#\n" +
 	"\rmodule_exempt\x18\x04 \x01(\bR\fmoduleExemptB\n" +
 	"\n" +
 	"\baudience:Z\n" +
@@ -210,6 +228,7 @@ func file_uniconnect_access_v1_options_proto_init() {
 		(*AccessRule_Permission)(nil),
 		(*AccessRule_Authenticated)(nil),
 		(*AccessRule_Internal)(nil),
+		(*AccessRule_Platform)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -82,7 +82,9 @@ type WatchDefinitionsResponse struct {
 	ResumeToken string `protobuf:"bytes,3,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
 	// Database time as of which nothing is missing. Every change committed before it has been sent. Unset while more is on its way; it
 	// stands still, and no message comes, while the database is away.
-	AsOfTime      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=as_of_time,json=asOfTime,proto3" json:"as_of_time,omitempty"`
+	AsOfTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=as_of_time,json=asOfTime,proto3" json:"as_of_time,omitempty"`
+	// Gates of tenants, in order with the definitions. A snapshot names the closed ones; a tenant that it does not name is open.
+	TenantGates   []*TenantGate `protobuf:"bytes,5,rep,name=tenant_gates,json=tenantGates,proto3" json:"tenant_gates,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -145,6 +147,77 @@ func (x *WatchDefinitionsResponse) GetAsOfTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *WatchDefinitionsResponse) GetTenantGates() []*TenantGate {
+	if x != nil {
+		return x.TenantGates
+	}
+	return nil
+}
+
+// TenantGate says whether anything of a tenant starts: its module is enabled and it is not suspended.
+type TenantGate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant.
+	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// Whether its workflows start.
+	Open bool `protobuf:"varint,2,opt,name=open,proto3" json:"open,omitempty"`
+	// Database time at which that took effect. Events of that time or later see it.
+	EffectiveTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=effective_time,json=effectiveTime,proto3" json:"effective_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TenantGate) Reset() {
+	*x = TenantGate{}
+	mi := &file_uniconnect_workflow_peer_v1_definition_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TenantGate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TenantGate) ProtoMessage() {}
+
+func (x *TenantGate) ProtoReflect() protoreflect.Message {
+	mi := &file_uniconnect_workflow_peer_v1_definition_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TenantGate.ProtoReflect.Descriptor instead.
+func (*TenantGate) Descriptor() ([]byte, []int) {
+	return file_uniconnect_workflow_peer_v1_definition_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TenantGate) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *TenantGate) GetOpen() bool {
+	if x != nil {
+		return x.Open
+	}
+	return false
+}
+
+func (x *TenantGate) GetEffectiveTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EffectiveTime
+	}
+	return nil
+}
+
 // Definition is what decides whether something starts a workflow.
 type Definition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -174,7 +247,7 @@ type Definition struct {
 
 func (x *Definition) Reset() {
 	*x = Definition{}
-	mi := &file_uniconnect_workflow_peer_v1_definition_service_proto_msgTypes[2]
+	mi := &file_uniconnect_workflow_peer_v1_definition_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -186,7 +259,7 @@ func (x *Definition) String() string {
 func (*Definition) ProtoMessage() {}
 
 func (x *Definition) ProtoReflect() protoreflect.Message {
-	mi := &file_uniconnect_workflow_peer_v1_definition_service_proto_msgTypes[2]
+	mi := &file_uniconnect_workflow_peer_v1_definition_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -199,7 +272,7 @@ func (x *Definition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Definition.ProtoReflect.Descriptor instead.
 func (*Definition) Descriptor() ([]byte, []int) {
-	return file_uniconnect_workflow_peer_v1_definition_service_proto_rawDescGZIP(), []int{2}
+	return file_uniconnect_workflow_peer_v1_definition_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Definition) GetTenant() string {
@@ -287,7 +360,7 @@ type GetRevisionRequest struct {
 
 func (x *GetRevisionRequest) Reset() {
 	*x = GetRevisionRequest{}
-	mi := &file_uniconnect_workflow_peer_v1_definition_service_proto_msgTypes[3]
+	mi := &file_uniconnect_workflow_peer_v1_definition_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -299,7 +372,7 @@ func (x *GetRevisionRequest) String() string {
 func (*GetRevisionRequest) ProtoMessage() {}
 
 func (x *GetRevisionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_uniconnect_workflow_peer_v1_definition_service_proto_msgTypes[3]
+	mi := &file_uniconnect_workflow_peer_v1_definition_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -312,7 +385,7 @@ func (x *GetRevisionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRevisionRequest.ProtoReflect.Descriptor instead.
 func (*GetRevisionRequest) Descriptor() ([]byte, []int) {
-	return file_uniconnect_workflow_peer_v1_definition_service_proto_rawDescGZIP(), []int{3}
+	return file_uniconnect_workflow_peer_v1_definition_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetRevisionRequest) GetTenant() string {
@@ -347,7 +420,7 @@ type GetRevisionResponse struct {
 
 func (x *GetRevisionResponse) Reset() {
 	*x = GetRevisionResponse{}
-	mi := &file_uniconnect_workflow_peer_v1_definition_service_proto_msgTypes[4]
+	mi := &file_uniconnect_workflow_peer_v1_definition_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -359,7 +432,7 @@ func (x *GetRevisionResponse) String() string {
 func (*GetRevisionResponse) ProtoMessage() {}
 
 func (x *GetRevisionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_uniconnect_workflow_peer_v1_definition_service_proto_msgTypes[4]
+	mi := &file_uniconnect_workflow_peer_v1_definition_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -372,7 +445,7 @@ func (x *GetRevisionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRevisionResponse.ProtoReflect.Descriptor instead.
 func (*GetRevisionResponse) Descriptor() ([]byte, []int) {
-	return file_uniconnect_workflow_peer_v1_definition_service_proto_rawDescGZIP(), []int{4}
+	return file_uniconnect_workflow_peer_v1_definition_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetRevisionResponse) GetWorkflow() *v1.Workflow {
@@ -388,13 +461,19 @@ const file_uniconnect_workflow_peer_v1_definition_service_proto_rawDesc = "" +
 	"\n" +
 	"4uniconnect/workflow/peer/v1/definition_service.proto\x12\x1buniconnect.workflow.peer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"uniconnect/access/v1/options.proto\x1a$uniconnect/workflow/v1/trigger.proto\x1a%uniconnect/workflow/v1/workflow.proto\"F\n" +
 	"\x17WatchDefinitionsRequest\x12+\n" +
-	"\fresume_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\vresumeToken\"\xef\x01\n" +
+	"\fresume_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\vresumeToken\"\xbb\x02\n" +
 	"\x18WatchDefinitionsResponse\x12I\n" +
 	"\vdefinitions\x18\x01 \x03(\v2'.uniconnect.workflow.peer.v1.DefinitionR\vdefinitions\x12+\n" +
 	"\x11snapshot_complete\x18\x02 \x01(\bR\x10snapshotComplete\x12!\n" +
 	"\fresume_token\x18\x03 \x01(\tR\vresumeToken\x128\n" +
 	"\n" +
-	"as_of_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\basOfTime\"\xda\x03\n" +
+	"as_of_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\basOfTime\x12J\n" +
+	"\ftenant_gates\x18\x05 \x03(\v2'.uniconnect.workflow.peer.v1.TenantGateR\vtenantGates\"{\n" +
+	"\n" +
+	"TenantGate\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x12\n" +
+	"\x04open\x18\x02 \x01(\bR\x04open\x12A\n" +
+	"\x0eeffective_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\reffectiveTime\"\xda\x03\n" +
 	"\n" +
 	"Definition\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1f\n" +
@@ -433,37 +512,40 @@ func file_uniconnect_workflow_peer_v1_definition_service_proto_rawDescGZIP() []b
 	return file_uniconnect_workflow_peer_v1_definition_service_proto_rawDescData
 }
 
-var file_uniconnect_workflow_peer_v1_definition_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_uniconnect_workflow_peer_v1_definition_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_uniconnect_workflow_peer_v1_definition_service_proto_goTypes = []any{
 	(*WatchDefinitionsRequest)(nil),  // 0: uniconnect.workflow.peer.v1.WatchDefinitionsRequest
 	(*WatchDefinitionsResponse)(nil), // 1: uniconnect.workflow.peer.v1.WatchDefinitionsResponse
-	(*Definition)(nil),               // 2: uniconnect.workflow.peer.v1.Definition
-	(*GetRevisionRequest)(nil),       // 3: uniconnect.workflow.peer.v1.GetRevisionRequest
-	(*GetRevisionResponse)(nil),      // 4: uniconnect.workflow.peer.v1.GetRevisionResponse
-	(*timestamppb.Timestamp)(nil),    // 5: google.protobuf.Timestamp
-	(v1.Workflow_State)(0),           // 6: uniconnect.workflow.v1.Workflow.State
-	(*v1.Trigger)(nil),               // 7: uniconnect.workflow.v1.Trigger
-	(*v1.DateRange)(nil),             // 8: uniconnect.workflow.v1.DateRange
-	(*v1.Workflow)(nil),              // 9: uniconnect.workflow.v1.Workflow
+	(*TenantGate)(nil),               // 2: uniconnect.workflow.peer.v1.TenantGate
+	(*Definition)(nil),               // 3: uniconnect.workflow.peer.v1.Definition
+	(*GetRevisionRequest)(nil),       // 4: uniconnect.workflow.peer.v1.GetRevisionRequest
+	(*GetRevisionResponse)(nil),      // 5: uniconnect.workflow.peer.v1.GetRevisionResponse
+	(*timestamppb.Timestamp)(nil),    // 6: google.protobuf.Timestamp
+	(v1.Workflow_State)(0),           // 7: uniconnect.workflow.v1.Workflow.State
+	(*v1.Trigger)(nil),               // 8: uniconnect.workflow.v1.Trigger
+	(*v1.DateRange)(nil),             // 9: uniconnect.workflow.v1.DateRange
+	(*v1.Workflow)(nil),              // 10: uniconnect.workflow.v1.Workflow
 }
 var file_uniconnect_workflow_peer_v1_definition_service_proto_depIdxs = []int32{
-	2,  // 0: uniconnect.workflow.peer.v1.WatchDefinitionsResponse.definitions:type_name -> uniconnect.workflow.peer.v1.Definition
-	5,  // 1: uniconnect.workflow.peer.v1.WatchDefinitionsResponse.as_of_time:type_name -> google.protobuf.Timestamp
-	6,  // 2: uniconnect.workflow.peer.v1.Definition.state:type_name -> uniconnect.workflow.v1.Workflow.State
-	5,  // 3: uniconnect.workflow.peer.v1.Definition.effective_time:type_name -> google.protobuf.Timestamp
-	5,  // 4: uniconnect.workflow.peer.v1.Definition.active_since_time:type_name -> google.protobuf.Timestamp
-	7,  // 5: uniconnect.workflow.peer.v1.Definition.trigger:type_name -> uniconnect.workflow.v1.Trigger
-	8,  // 6: uniconnect.workflow.peer.v1.Definition.date_range:type_name -> uniconnect.workflow.v1.DateRange
-	9,  // 7: uniconnect.workflow.peer.v1.GetRevisionResponse.workflow:type_name -> uniconnect.workflow.v1.Workflow
-	0,  // 8: uniconnect.workflow.peer.v1.DefinitionService.WatchDefinitions:input_type -> uniconnect.workflow.peer.v1.WatchDefinitionsRequest
-	3,  // 9: uniconnect.workflow.peer.v1.DefinitionService.GetRevision:input_type -> uniconnect.workflow.peer.v1.GetRevisionRequest
-	1,  // 10: uniconnect.workflow.peer.v1.DefinitionService.WatchDefinitions:output_type -> uniconnect.workflow.peer.v1.WatchDefinitionsResponse
-	4,  // 11: uniconnect.workflow.peer.v1.DefinitionService.GetRevision:output_type -> uniconnect.workflow.peer.v1.GetRevisionResponse
-	10, // [10:12] is the sub-list for method output_type
-	8,  // [8:10] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	3,  // 0: uniconnect.workflow.peer.v1.WatchDefinitionsResponse.definitions:type_name -> uniconnect.workflow.peer.v1.Definition
+	6,  // 1: uniconnect.workflow.peer.v1.WatchDefinitionsResponse.as_of_time:type_name -> google.protobuf.Timestamp
+	2,  // 2: uniconnect.workflow.peer.v1.WatchDefinitionsResponse.tenant_gates:type_name -> uniconnect.workflow.peer.v1.TenantGate
+	6,  // 3: uniconnect.workflow.peer.v1.TenantGate.effective_time:type_name -> google.protobuf.Timestamp
+	7,  // 4: uniconnect.workflow.peer.v1.Definition.state:type_name -> uniconnect.workflow.v1.Workflow.State
+	6,  // 5: uniconnect.workflow.peer.v1.Definition.effective_time:type_name -> google.protobuf.Timestamp
+	6,  // 6: uniconnect.workflow.peer.v1.Definition.active_since_time:type_name -> google.protobuf.Timestamp
+	8,  // 7: uniconnect.workflow.peer.v1.Definition.trigger:type_name -> uniconnect.workflow.v1.Trigger
+	9,  // 8: uniconnect.workflow.peer.v1.Definition.date_range:type_name -> uniconnect.workflow.v1.DateRange
+	10, // 9: uniconnect.workflow.peer.v1.GetRevisionResponse.workflow:type_name -> uniconnect.workflow.v1.Workflow
+	0,  // 10: uniconnect.workflow.peer.v1.DefinitionService.WatchDefinitions:input_type -> uniconnect.workflow.peer.v1.WatchDefinitionsRequest
+	4,  // 11: uniconnect.workflow.peer.v1.DefinitionService.GetRevision:input_type -> uniconnect.workflow.peer.v1.GetRevisionRequest
+	1,  // 12: uniconnect.workflow.peer.v1.DefinitionService.WatchDefinitions:output_type -> uniconnect.workflow.peer.v1.WatchDefinitionsResponse
+	5,  // 13: uniconnect.workflow.peer.v1.DefinitionService.GetRevision:output_type -> uniconnect.workflow.peer.v1.GetRevisionResponse
+	12, // [12:14] is the sub-list for method output_type
+	10, // [10:12] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_uniconnect_workflow_peer_v1_definition_service_proto_init() }
@@ -477,7 +559,7 @@ func file_uniconnect_workflow_peer_v1_definition_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_uniconnect_workflow_peer_v1_definition_service_proto_rawDesc), len(file_uniconnect_workflow_peer_v1_definition_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -29,7 +29,9 @@ type GetGrantsRequest struct {
 	// Tenant of the user's token.
 	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	// Subject of the user's token.
-	Subject       string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	// The token's claim `roles`, which the tenant may have mapped to roles.
+	TokenRoles    []string `protobuf:"bytes,3,rep,name=token_roles,json=tokenRoles,proto3" json:"token_roles,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -78,13 +80,24 @@ func (x *GetGrantsRequest) GetSubject() string {
 	return ""
 }
 
+func (x *GetGrantsRequest) GetTokenRoles() []string {
+	if x != nil {
+		return x.TokenRoles
+	}
+	return nil
+}
+
 // GetGrantsResponse holds what the gates say now.
 type GetGrantsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whether the module `workflow` is enabled for the tenant.
 	ModuleEnabled bool `protobuf:"varint,1,opt,name=module_enabled,json=moduleEnabled,proto3" json:"module_enabled,omitempty"`
 	// What the user's roles grant together.
-	Permissions   []v1.Permission_Value `protobuf:"varint,2,rep,packed,name=permissions,proto3,enum=uniconnect.access.v1.Permission_Value" json:"permissions,omitempty"`
+	Permissions []v1.Permission_Value `protobuf:"varint,2,rep,packed,name=permissions,proto3,enum=uniconnect.access.v1.Permission_Value" json:"permissions,omitempty"`
+	// The tenant is suspended, on its way out or does not exist: no call passes.
+	TenantClosed bool `protobuf:"varint,3,opt,name=tenant_closed,json=tenantClosed,proto3" json:"tenant_closed,omitempty"`
+	// Limits of the tenant.
+	Quotas        *v1.Quotas `protobuf:"bytes,4,opt,name=quotas,proto3" json:"quotas,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -133,18 +146,36 @@ func (x *GetGrantsResponse) GetPermissions() []v1.Permission_Value {
 	return nil
 }
 
+func (x *GetGrantsResponse) GetTenantClosed() bool {
+	if x != nil {
+		return x.TenantClosed
+	}
+	return false
+}
+
+func (x *GetGrantsResponse) GetQuotas() *v1.Quotas {
+	if x != nil {
+		return x.Quotas
+	}
+	return nil
+}
+
 var File_uniconnect_workflow_peer_v1_grants_service_proto protoreflect.FileDescriptor
 
 const file_uniconnect_workflow_peer_v1_grants_service_proto_rawDesc = "" +
 	"\n" +
-	"0uniconnect/workflow/peer/v1/grants_service.proto\x12\x1buniconnect.workflow.peer.v1\x1a\x1bbuf/validate/validate.proto\x1a\"uniconnect/access/v1/options.proto\x1a%uniconnect/access/v1/permission.proto\"i\n" +
+	"0uniconnect/workflow/peer/v1/grants_service.proto\x12\x1buniconnect.workflow.peer.v1\x1a\x1bbuf/validate/validate.proto\x1a\"uniconnect/access/v1/options.proto\x1a%uniconnect/access/v1/permission.proto\x1a!uniconnect/access/v1/tenant.proto\"\x95\x01\n" +
 	"\x10GetGrantsRequest\x12/\n" +
 	"\x06tenant\x18\x01 \x01(\tB\x17\xbaH\x14r\x122\x10^[a-z0-9]{1,32}$R\x06tenant\x12$\n" +
 	"\asubject\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\asubject\"\x84\x01\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\asubject\x12*\n" +
+	"\vtoken_roles\x18\x03 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01R\n" +
+	"tokenRoles\"\xdf\x01\n" +
 	"\x11GetGrantsResponse\x12%\n" +
 	"\x0emodule_enabled\x18\x01 \x01(\bR\rmoduleEnabled\x12H\n" +
-	"\vpermissions\x18\x02 \x03(\x0e2&.uniconnect.access.v1.Permission.ValueR\vpermissions2\x83\x01\n" +
+	"\vpermissions\x18\x02 \x03(\x0e2&.uniconnect.access.v1.Permission.ValueR\vpermissions\x12#\n" +
+	"\rtenant_closed\x18\x03 \x01(\bR\ftenantClosed\x124\n" +
+	"\x06quotas\x18\x04 \x01(\v2\x1c.uniconnect.access.v1.QuotasR\x06quotas2\x83\x01\n" +
 	"\rGrantsService\x12r\n" +
 	"\tGetGrants\x12-.uniconnect.workflow.peer.v1.GetGrantsRequest\x1a..uniconnect.workflow.peer.v1.GetGrantsResponse\"\x06\xaa\xbb\x18\x02\x18\x01BEZCworkflow.uniconnect/proto/gen/go/uniconnect/workflow/peer/v1;peerv1b\x06proto3"
 
@@ -165,16 +196,18 @@ var file_uniconnect_workflow_peer_v1_grants_service_proto_goTypes = []any{
 	(*GetGrantsRequest)(nil),  // 0: uniconnect.workflow.peer.v1.GetGrantsRequest
 	(*GetGrantsResponse)(nil), // 1: uniconnect.workflow.peer.v1.GetGrantsResponse
 	(v1.Permission_Value)(0),  // 2: uniconnect.access.v1.Permission.Value
+	(*v1.Quotas)(nil),         // 3: uniconnect.access.v1.Quotas
 }
 var file_uniconnect_workflow_peer_v1_grants_service_proto_depIdxs = []int32{
 	2, // 0: uniconnect.workflow.peer.v1.GetGrantsResponse.permissions:type_name -> uniconnect.access.v1.Permission.Value
-	0, // 1: uniconnect.workflow.peer.v1.GrantsService.GetGrants:input_type -> uniconnect.workflow.peer.v1.GetGrantsRequest
-	1, // 2: uniconnect.workflow.peer.v1.GrantsService.GetGrants:output_type -> uniconnect.workflow.peer.v1.GetGrantsResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	3, // 1: uniconnect.workflow.peer.v1.GetGrantsResponse.quotas:type_name -> uniconnect.access.v1.Quotas
+	0, // 2: uniconnect.workflow.peer.v1.GrantsService.GetGrants:input_type -> uniconnect.workflow.peer.v1.GetGrantsRequest
+	1, // 3: uniconnect.workflow.peer.v1.GrantsService.GetGrants:output_type -> uniconnect.workflow.peer.v1.GetGrantsResponse
+	3, // [3:4] is the sub-list for method output_type
+	2, // [2:3] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_uniconnect_workflow_peer_v1_grants_service_proto_init() }
