@@ -21,7 +21,7 @@ var ErrHelp = errors.New("help requested")
 //
 // Tags: env is the name in the environment, from which the flag's follows (UC_HTTP_ADDR, --http-addr); default may refer to
 // {data-dir}; form "addr" wants host:port, "peer" one or several of them, replicas over which calls are spread, and "addrs" a list of
-// host:port or CIDR; secret "true" forbids the flag, secret "url" forbids a password in the flag, and both allow the environment name
+// host:port or CIDR, "names" a list of anything; secret "true" forbids the flag, secret "url" forbids a password in the flag, and both allow the environment name
 // followed by _FILE.
 type Settings struct {
 	Dev bool `env:"UC_DEV" help:"development mode: built-in token issuer, seeds, reflection; never in production"`
@@ -45,6 +45,20 @@ type Settings struct {
 	OIDCAudience     string `env:"UC_OIDC_AUDIENCE" help:"audience a token must name; required with an issuer"`
 	OIDCClientID     string `env:"UC_OIDC_CLIENT_ID" help:"service identity of this process at the issuer"`
 	OIDCClientSecret Secret `env:"UC_OIDC_CLIENT_SECRET" secret:"true" help:"secret of the service identity"`
+
+	PublicURL         string `env:"UC_PUBLIC_URL" form:"origin" help:"gateway: where browsers reach it, for example https://workflow.example.com; required to sign people in at the issuer"`
+	LoginClientID     string `env:"UC_LOGIN_CLIENT_ID" help:"gateway: client at the issuer that signs people in; empty: the dashboard offers no such login"`
+	LoginClientSecret Secret `env:"UC_LOGIN_CLIENT_SECRET" secret:"true" help:"gateway: secret of that client; empty: a public client"`
+
+	PeerServices        []string `env:"UC_PEER_SERVICES" form:"names" help:"subjects of the Workflow Manager's own service identities, comma-separated, which may call internal methods; empty: the one of UC_OIDC_CLIENT_ID"`
+	CrossTenantServices string   `env:"UC_CROSS_TENANT_SERVICES" help:"other services that may name the tenant per call, and what they may do: subject=permission,permission;subject=permission"`
+
+	TLSCertFile     string `env:"UC_TLS_CERT_FILE" help:"certificate of this process for gRPC, PEM with its chain; empty: no TLS"`
+	TLSKeyFile      string `env:"UC_TLS_KEY_FILE" help:"key of that certificate"`
+	TLSCAFile       string `env:"UC_TLS_CA_FILE" help:"authorities that sign the certificates of the gRPC servers called; empty: those of the system"`
+	TLSClientCAFile string `env:"UC_TLS_CLIENT_CA_FILE" help:"authorities of which every gRPC client must prove a certificate; empty: none is asked for"`
+	HTTPTLSCertFile string `env:"UC_HTTP_TLS_CERT_FILE" help:"gateway: certificate for REST and dashboard; empty: no TLS"`
+	HTTPTLSKeyFile  string `env:"UC_HTTP_TLS_KEY_FILE" help:"gateway: key of that certificate"`
 
 	CRMAddr         string `env:"UC_CRM_ADDR" default:"127.0.0.1:9111" form:"peer" help:"gRPC of the CRM"`
 	SandboxAddr     string `env:"UC_SANDBOX_ADDR" default:"127.0.0.1:9110" form:"addr" help:"sandbox over HTTP"`
@@ -143,17 +157,6 @@ func (s *Settings) derive(all []field) {
 	if s.Dev {
 		s.AllowTargets = append(s.AllowTargets, s.SandboxAddr)
 	}
-}
-
-// check finds settings that contradict one another.
-func (s *Settings) check() error {
-	if s.OIDCIssuer != "" && s.OIDCAudience == "" {
-		return errors.New("UC_OIDC_AUDIENCE: is required with UC_OIDC_ISSUER")
-	}
-	if s.OIDCClientID != "" && s.OIDCClientSecret == "" {
-		return errors.New("UC_OIDC_CLIENT_SECRET: is required with UC_OIDC_CLIENT_ID")
-	}
-	return nil
 }
 
 // readEnviron returns the UC_ variables by name, secrets' files read, and an error for each name on no list.

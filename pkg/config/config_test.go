@@ -43,7 +43,7 @@ func TestLoad_sources(t *testing.T) {
 		[]string{
 			"UC_HTTP_ADDR=:2", "UC_CATALOG_ADDR=catalog-0:9101,catalog-1:9101", "UC_LOG_LEVEL=debug", "UC_SCHEDULER_ADDR=",
 			"UC_OIDC_CLIENT_ID=executor", "UC_OIDC_CLIENT_SECRET_FILE=" + secret, "UC_SESSION_KEY_FILE=/keys/session",
-			"UC_SANDBOX_ADDR=127.0.0.1:7",
+			"UC_SANDBOX_ADDR=127.0.0.1:7", "UC_PEER_SERVICES=catalog, executor", "UC_PUBLIC_URL=http://localhost:2",
 		})
 	if err != nil {
 		t.Fatal(err)
@@ -53,15 +53,15 @@ func TestLoad_sources(t *testing.T) {
 		Dev                                                     bool
 		Slots                                                   int
 		Level                                                   slog.Level
-		Targets                                                 []string
+		Targets, Peers                                          []string
 	}
 	want := view{
 		":1", "catalog-0:9101,catalog-1:9101", "127.0.0.1:9102", "/srv/uc/keyset.json", "/keys/session", "s3cret",
-		true, 7, slog.LevelDebug, []string{"127.0.0.1:7"},
+		true, 7, slog.LevelDebug, []string{"127.0.0.1:7"}, []string{"catalog", "executor"},
 	}
 	if diff := cmp.Diff(want, view{
 		got.HTTPAddr, got.CatalogAddr, got.SchedulerAddr, got.KeysetFile, got.SessionKeyFile, got.OIDCClientSecret.Reveal(),
-		got.Dev, got.ExecutorSlots, got.LogLevel, got.AllowTargets,
+		got.Dev, got.ExecutorSlots, got.LogLevel, got.AllowTargets, got.PeerServices,
 	}); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -91,6 +91,16 @@ func TestLoad_refuses(t *testing.T) {
 		"password_in_dsn_flag":      {[]string{"--database-url=host=db password=pw"}, nil, "--database-url: a password is visible"},
 		"file_is_missing":           {nil, []string{"UC_OIDC_CLIENT_SECRET_FILE=/nowhere"}, "UC_OIDC_CLIENT_SECRET_FILE: open /nowhere"},
 		"issuer_without_audience":   {nil, []string{"UC_OIDC_ISSUER=https://id.test"}, "UC_OIDC_AUDIENCE: is required"},
+		"issuer_in_the_clear":       {nil, []string{"UC_OIDC_ISSUER=http://id.test", "UC_OIDC_AUDIENCE=a"}, "UC_OIDC_ISSUER: must begin with https://"},
+		"issuer_is_no_url":          {nil, []string{"UC_OIDC_ISSUER=id.test", "UC_OIDC_AUDIENCE=a"}, "UC_OIDC_ISSUER: must begin with https://"},
+		"login_without_issuer":      {nil, []string{"UC_LOGIN_CLIENT_ID=x"}, "UC_OIDC_ISSUER: is required"},
+		"login_without_url":         {nil, []string{"UC_LOGIN_CLIENT_ID=x", "UC_OIDC_ISSUER=http://127.0.0.1:1", "UC_OIDC_AUDIENCE=a"}, "UC_PUBLIC_URL: is required"},
+		"login_is_the_audience":     {nil, []string{"UC_LOGIN_CLIENT_ID=a", "UC_OIDC_ISSUER=http://[::1]:1", "UC_OIDC_AUDIENCE=a", "UC_PUBLIC_URL=https://w.test"}, "UC_OIDC_AUDIENCE: must differ"},
+		"public_url_with_path":      {nil, []string{"UC_PUBLIC_URL=https://w.test/"}, "UC_PUBLIC_URL: must be https://host"},
+		"public_url_in_the_clear":   {nil, []string{"UC_PUBLIC_URL=http://w.test"}, "UC_PUBLIC_URL: must be https://host"},
+		"certificate_without_key":   {nil, []string{"UC_TLS_CERT_FILE=x"}, "UC_TLS_CERT_FILE, UC_TLS_KEY_FILE: each needs the other"},
+		"client_ca_without_cert":    {nil, []string{"UC_TLS_CLIENT_CA_FILE=x"}, "UC_TLS_CERT_FILE: is required with UC_TLS_CLIENT_CA_FILE"},
+		"http_key_without_cert":     {nil, []string{"UC_HTTP_TLS_KEY_FILE=x"}, "each needs the other"},
 		"client_without_secret":     {nil, []string{"UC_OIDC_CLIENT_ID=x"}, "UC_OIDC_CLIENT_SECRET: is required"},
 		"several_are_named_at_once": {nil, []string{"UC_A=1", "UC_DEV=2"}, "UC_A: unknown setting\nUC_DEV: "},
 	}

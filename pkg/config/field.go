@@ -134,6 +134,10 @@ func (f *field) setList(text string) error {
 		if item == "" {
 			continue
 		}
+		if f.form == "names" {
+			items = append(items, item)
+			continue
+		}
 		if _, err := netip.ParsePrefix(item); err != nil {
 			if addrErr := checkAddr(item); addrErr != nil {
 				return fmt.Errorf("%q is neither host:port nor a CIDR", item)
@@ -149,6 +153,8 @@ func (f *field) checkForm(text string) error {
 	switch f.form {
 	case "addr":
 		return checkAddr(text)
+	case "origin":
+		return checkOrigin(text)
 	case "peer":
 		for addr := range strings.SplitSeq(text, ",") {
 			if err := checkAddr(addr); err != nil {
