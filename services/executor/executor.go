@@ -125,7 +125,9 @@ func (s *Service) build(ctx context.Context) error {
 		return err
 	}
 	s.stack.Push("grpc server", func(context.Context) error { return s.server.Close() })
-	workflowv1.RegisterExecutorServiceServer(s.server, grpcapi.NewExecutions(s.engine, postgres.New(readPool), revisions, actions))
+	reads := postgres.New(readPool)
+	workflowv1.RegisterExecutorServiceServer(s.server, grpcapi.NewExecutions(s.engine, reads, revisions, actions))
+	peerv1.RegisterTenantDataServiceServer(s.server, grpcapi.NewTenants(reads, store))
 	peerv1.RegisterStartServiceServer(s.server, grpcapi.NewStarts(s.engine, run.NewChecker(compiler, actions), store))
 	return nil
 }

@@ -17,8 +17,10 @@ type pageScope struct {
 	workflow execution.WorkflowID
 }
 
-// lastID is above all ids.
-const lastID = 0xff
+// aboveAll is above all ids.
+func aboveAll() execution.ID {
+	return execution.ID(bytes.Repeat([]byte{0xff}, len(execution.ID{})))
+}
 
 // The token is a version, a digest of the list, and the id after which the next page begins. The digest is no secret: it keeps a
 // token from being used for another list by mistake, while the tenant of the query always comes from the caller's identity.
@@ -44,10 +46,7 @@ func (p pageScope) token(after execution.ID) string {
 func (p pageScope) parse(token string) (execution.ID, error) {
 	var id execution.ID
 	if token == "" {
-		for i := range id {
-			id[i] = lastID
-		}
-		return id, nil
+		return aboveAll(), nil
 	}
 	b, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil || len(b) != tokenSize || b[0] != tokenVersion || !bytes.Equal(b[1:1+digestSize], p.digest()) {

@@ -29,6 +29,7 @@ WITH item AS (
 		GREATEST(now() + i.ttl_us * interval '1 microsecond', COALESCE(i.published_at, now()) + interval '8 days')
 	FROM item i
 	WHERE NOT EXISTS (SELECT 1 FROM tombstones t WHERE t.tenant = i.tenant AND t.workflow_id = i.workflow_id)
+		AND NOT EXISTS (SELECT 1 FROM tenant_tombstones d WHERE d.tenant = i.tenant AND d.create_time > now() - interval '30 days')
 	ON CONFLICT (tenant, key) DO UPDATE
 	SET workflow_id = EXCLUDED.workflow_id, outcome = EXCLUDED.outcome,
 		execution_id = EXCLUDED.execution_id, published_at = EXCLUDED.published_at,
@@ -53,6 +54,7 @@ SELECT execution_id FROM won`
 // settledSQL tells how items that did not win were settled.
 const settledSQL = `
 SELECT i.ord, s.execution_id, t.tenant IS NOT NULL
+	OR EXISTS (SELECT 1 FROM tenant_tombstones d WHERE d.tenant = i.tenant AND d.create_time > now() - interval '30 days')
 FROM unnest($1::int4[], $2::text[], $3::bytea[], $4::uuid[]) AS i (ord, tenant, key, workflow_id)
 LEFT JOIN starts s ON s.tenant = i.tenant AND s.key = i.key
 LEFT JOIN tombstones t ON t.tenant = i.tenant AND t.workflow_id = i.workflow_id`

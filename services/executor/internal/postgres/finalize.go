@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"workflow.uniconnect/pkg/faultpoint"
 	"workflow.uniconnect/pkg/postgres"
 	"workflow.uniconnect/services/executor/internal/execution"
@@ -12,14 +14,15 @@ import (
 
 const tombstoneSQL = `INSERT INTO tombstones (tenant, workflow_id) VALUES ($1, $2) ON CONFLICT (tenant, workflow_id) DO NOTHING`
 
-// olderSQL asks whether a transaction of ours that may not see the tombstone is still open. A transaction reports its start before it
-// takes its snapshot, so one that began after $1 sees what was committed before $1.
+// olderSQL names the transactions of ours that are open and may not see the tombstone. A transaction takes the lock on its own number before
+// its snapshot, and gives it back at its end. Unlike the times of pg_stat_activity these locks are seen by every role.
 const olderSQL = `
-SELECT EXISTS (
-	SELECT 1 FROM pg_stat_activity
-	WHERE datname = current_database() AND usename = current_user AND backend_type = 'client backend'
-		AND pid <> pg_backend_pid() AND xact_start <= $1
-)`
+SELECT l.virtualxid FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'virtualxid' AND l.granted AND l.mode = 'ExclusiveLock' AND a.datname = current_database() AND a.usename = session_user
+	AND l.pid <> pg_backend_pid()`
+
+// openSQL asks whether any of these is still open.
+const openSQL = `SELECT EXISTS (SELECT 1 FROM pg_locks l WHERE l.locktype = 'virtualxid' AND l.granted AND l.virtualxid = ANY($1::text[]))`
 
 const clockSQL = `SELECT clock_timestamp()`
 
@@ -77,7 +80,7 @@ func (s *Store) finalize(ctx context.Context, tenant string, workflow [16]byte) 
 	for _, rows := range []struct{ kind, sql string }{
 		{"live", deleteLiveSQL}, {"executions", deleteExecutionsSQL}, {"starts", deleteStartsSQL},
 	} {
-		if err := s.deleteAll(ctx, rows.sql, tenant, workflow); err != nil {
+		if err := s.deleteAll(ctx, rows.sql, tenant, workflow, finalizeBatch); err != nil {
 			return false, fmt.Errorf("delete %s of workflow: %w", rows.kind, err)
 		}
 		faultpoint.Hit("executor.finalize." + rows.kind)
@@ -89,10 +92,11 @@ func (s *Store) finalize(ctx context.Context, tenant string, workflow [16]byte) 
 	return !left, nil
 }
 
-// deleteAll deletes in batches until nothing is left, so that no transaction holds many rows for long.
-func (s *Store) deleteAll(ctx context.Context, sql, tenant string, workflow [16]byte) error {
+// deleteAll deletes in batches until nothing is left, so that no transaction holds many rows for long. The size of a batch is the last of
+// the statement's parameters.
+func (s *Store) deleteAll(ctx context.Context, sql string, params ...any) error {
 	for {
-		tag, err := s.pool.Exec(ctx, sql, tenant, workflow, finalizeBatch)
+		tag, err := s.pool.Exec(ctx, sql, params...)
 		if err != nil || tag.RowsAffected() < finalizeBatch {
 			return err
 		}
@@ -101,18 +105,22 @@ func (s *Store) deleteAll(ctx context.Context, sql, tenant string, workflow [16]
 
 // awaitOlder waits until no transaction is left that began before now and may not see the tombstone.
 func (s *Store) awaitOlder(ctx context.Context) error {
-	var now time.Time
-	if err := s.pool.QueryRow(ctx, clockSQL).Scan(&now); err != nil {
-		return fmt.Errorf("read database clock: %w", err)
+	rows, err := s.pool.Query(ctx, olderSQL)
+	if err != nil {
+		return fmt.Errorf("look for older transactions: %w", err)
+	}
+	older, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("look for older transactions: %w", err)
 	}
 	ticker := time.NewTicker(finalizePoll)
 	defer ticker.Stop()
-	for {
-		var older bool
-		if err := s.pool.QueryRow(ctx, olderSQL, now).Scan(&older); err != nil {
-			return fmt.Errorf("look for older transactions: %w", err)
+	for len(older) > 0 {
+		var open bool
+		if err := s.pool.QueryRow(ctx, openSQL, older).Scan(&open); err != nil {
+			return fmt.Errorf("wait for older transactions: %w", err)
 		}
-		if !older {
+		if !open {
 			return nil
 		}
 		select {
@@ -121,4 +129,5 @@ func (s *Store) awaitOlder(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+	return nil
 }

@@ -20,7 +20,10 @@ WITH batch AS MATERIALIZED (
 )
 DELETE FROM starts s USING batch b WHERE s.tenant = b.tenant AND s.key = b.key AND s.purge_at < now()`
 
-const buryTombstonesSQL = `DELETE FROM tombstones WHERE create_time < now() - interval '30 days'`
+const (
+	buryTombstonesSQL       = `DELETE FROM tombstones WHERE create_time < now() - interval '30 days'`
+	buryTenantTombstonesSQL = `DELETE FROM tenant_tombstones WHERE create_time < now() - interval '30 days'`
+)
 
 const (
 	partitionLockSQL   = `SELECT pg_advisory_xact_lock(hashtext('executor partitions'))`
@@ -39,10 +42,12 @@ func (s *Store) ExpireStarts(ctx context.Context, limit int) (int, error) {
 	return int(tag.RowsAffected()), nil
 }
 
-// BuryTombstones forgets workflows that were deleted long ago.
+// BuryTombstones forgets workflows and tenants that were deleted long ago.
 func (s *Store) BuryTombstones(ctx context.Context) error {
-	if _, err := s.pool.Exec(ctx, buryTombstonesSQL); err != nil {
-		return postgres.Classify(fmt.Errorf("remove old tombstones: %w", err))
+	for _, sql := range []string{buryTombstonesSQL, buryTenantTombstonesSQL} {
+		if _, err := s.pool.Exec(ctx, sql); err != nil {
+			return postgres.Classify(fmt.Errorf("remove old tombstones: %w", err))
+		}
 	}
 	return nil
 }
