@@ -163,6 +163,8 @@ type TenantGate struct {
 	Open bool `protobuf:"varint,2,opt,name=open,proto3" json:"open,omitempty"`
 	// Database time at which that took effect. Events of that time or later see it.
 	EffectiveTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=effective_time,json=effectiveTime,proto3" json:"effective_time,omitempty"`
+	// The tenant is gone or on its way out: whatever is known of its workflows is forgotten.
+	Deleted       bool `protobuf:"varint,4,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -216,6 +218,13 @@ func (x *TenantGate) GetEffectiveTime() *timestamppb.Timestamp {
 		return x.EffectiveTime
 	}
 	return nil
+}
+
+func (x *TenantGate) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
 }
 
 // Definition is what decides whether something starts a workflow.
@@ -468,12 +477,13 @@ const file_uniconnect_workflow_peer_v1_definition_service_proto_rawDesc = "" +
 	"\fresume_token\x18\x03 \x01(\tR\vresumeToken\x128\n" +
 	"\n" +
 	"as_of_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\basOfTime\x12J\n" +
-	"\ftenant_gates\x18\x05 \x03(\v2'.uniconnect.workflow.peer.v1.TenantGateR\vtenantGates\"{\n" +
+	"\ftenant_gates\x18\x05 \x03(\v2'.uniconnect.workflow.peer.v1.TenantGateR\vtenantGates\"\x95\x01\n" +
 	"\n" +
 	"TenantGate\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x12\n" +
 	"\x04open\x18\x02 \x01(\bR\x04open\x12A\n" +
-	"\x0eeffective_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\reffectiveTime\"\xda\x03\n" +
+	"\x0eeffective_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\reffectiveTime\x12\x18\n" +
+	"\adeleted\x18\x04 \x01(\bR\adeleted\"\xda\x03\n" +
 	"\n" +
 	"Definition\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1f\n" +
