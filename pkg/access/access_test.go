@@ -62,6 +62,7 @@ func rules() map[string]*accessv1.AccessRule {
 		"Administer":  permission(accessv1.Permission_ACCESS_MANAGE, true),
 		"List":        {Audience: &accessv1.AccessRule_Authenticated{Authenticated: true}},
 		"Me":          {Audience: &accessv1.AccessRule_Authenticated{Authenticated: true}, ModuleExempt: true},
+		"Suspend":     {Audience: &accessv1.AccessRule_Platform{Platform: true}},
 		"Start":       {Audience: &accessv1.AccessRule_Internal{Internal: true}},
 		"NoOption":    nil,
 		"EmptyOption": {},
@@ -71,7 +72,7 @@ func rules() map[string]*accessv1.AccessRule {
 }
 
 func granting(module bool, permissions ...string) access.GrantsFunc {
-	return func(context.Context, string, string) (access.Grants, error) {
+	return func(context.Context, auth.Principal) (access.Grants, error) {
 		g := access.Grants{ModuleEnabled: module, Permissions: map[string]struct{}{}}
 		for _, p := range permissions {
 			g.Permissions[p] = struct{}{}
@@ -84,7 +85,11 @@ func TestEnforcer_Authorize(t *testing.T) {
 	user := auth.Principal{Tenant: "acme", Subject: "u"}
 	tenantService := auth.Principal{Tenant: "acme", Subject: "crm", Kind: auth.Service}
 	service := auth.Principal{Subject: "executor", Kind: auth.Service}
+	platform := auth.Principal{Subject: "platform", Kind: auth.Service}
 	const nothing = fault.Reason("")
+	closed := func(context.Context, auth.Principal) (access.Grants, error) {
+		return access.Grants{TenantClosed: true, ModuleEnabled: true, Permissions: map[string]struct{}{"workflow.delete": {}, "access.manage": {}}}, nil
+	}
 	cases := map[string]struct {
 		method string
 		who    auth.Principal
@@ -112,11 +117,20 @@ func TestEnforcer_Authorize(t *testing.T) {
 		"unspecified_permission":     {"Unspecified", user, granting(true, "permission.unspecified"), fault.ReasonPermissionMissing, "admits nobody"},
 		"authenticated_false":        {"False", user, granting(true), fault.ReasonPermissionMissing, "admits nobody"},
 		"no_option_by_service":       {"NoOption", service, granting(true), fault.ReasonPermissionMissing, "admits nobody"},
+		"closed_tenant":              {"Delete", user, closed, fault.ReasonTenantState, "not in use"},
+		"closed_tenant_exempt":       {"Administer", user, closed, fault.ReasonTenantState, ""},
+		"closed_tenant_any_user":     {"Me", user, closed, fault.ReasonTenantState, ""},
+		"closed_tenant_service":      {"Delete", tenantService, closed, fault.ReasonTenantState, ""},
+		"platform":                   {"Suspend", platform, closed, nothing, ""},
+		"platform_by_another":        {"Suspend", service, granting(true), fault.ReasonPlatformMethod, "administrators"},
+		"platform_by_user":           {"Suspend", auth.Principal{Tenant: "acme", Subject: "platform"}, granting(true, "access.manage"), fault.ReasonPlatformMethod, ""},
+		"platform_by_tenant_service": {"Suspend", auth.Principal{Tenant: "acme", Subject: "platform", Kind: auth.Service}, granting(true), fault.ReasonPlatformMethod, ""},
+		"public_by_platform":         {"Delete", platform, granting(true, "workflow.delete"), fault.ReasonPermissionMissing, "without a tenant"},
 		"unknown_method":             {"Other", service, granting(true), fault.ReasonPermissionMissing, "admits nobody"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			e := access.NewEnforcer(access.Options{Module: "workflow", Grants: c.grants, Files: files(t, rules())})
+			e := access.NewEnforcer(access.Options{Module: "workflow", Platform: []string{"platform"}, Grants: c.grants, Files: files(t, rules())})
 			err := e.Authorize(t.Context(), "/test.v1.ThingService/"+c.method, c.who)
 			if c.want == nothing {
 				if err != nil {
@@ -167,7 +181,7 @@ func TestEnforcer_grants_are_kept_for_a_second(t *testing.T) {
 		var calls atomic.Int32
 		var enabled atomic.Bool
 		enabled.Store(true)
-		e := access.NewEnforcer(access.Options{Module: "workflow", Files: files(t, rules()), Grants: func(ctx context.Context, _, _ string) (access.Grants, error) {
+		e := access.NewEnforcer(access.Options{Module: "workflow", Files: files(t, rules()), Grants: func(ctx context.Context, _ auth.Principal) (access.Grants, error) {
 			calls.Add(1)
 			select {
 			case <-time.After(100 * time.Millisecond):
@@ -211,7 +225,7 @@ func TestEnforcer_grants_are_kept_for_a_second(t *testing.T) {
 			t.Errorf("after a second: got %v, want a refusal", err)
 		}
 		enabled.Store(true)
-		e.Forget("acme", "u")
+		e.Forget()
 		if err := call(t.Context(), "u"); err != nil {
 			t.Errorf("after Forget: got %v, want passage", err)
 		}
@@ -222,7 +236,7 @@ func TestEnforcer_Forget_during_a_lookup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var enabled atomic.Bool
 		enabled.Store(true)
-		e := access.NewEnforcer(access.Options{Module: "workflow", Files: files(t, rules()), Grants: func(context.Context, string, string) (access.Grants, error) {
+		e := access.NewEnforcer(access.Options{Module: "workflow", Files: files(t, rules()), Grants: func(context.Context, auth.Principal) (access.Grants, error) {
 			read := enabled.Load()
 			<-time.After(100 * time.Millisecond)
 			return access.Grants{ModuleEnabled: read}, nil
@@ -238,7 +252,7 @@ func TestEnforcer_Forget_during_a_lookup(t *testing.T) {
 		})
 		synctest.Wait() // the lookup has read the state before the change
 		enabled.Store(false)
-		e.Forget("acme", "u")
+		e.Forget()
 		for _, when := range []string{"during", "after"} {
 			if err := call(); fault.KindOf(err) != fault.KindPermissionDenied {
 				t.Errorf("%s the old lookup: got %v, want a refusal", when, err)
@@ -248,8 +262,32 @@ func TestEnforcer_Forget_during_a_lookup(t *testing.T) {
 	})
 }
 
+func TestEnforcer_tells_the_roles_of_tokens_apart(t *testing.T) {
+	e := access.NewEnforcer(access.Options{Module: "workflow", Files: files(t, rules()), Grants: func(_ context.Context, who auth.Principal) (access.Grants, error) {
+		g := access.Grants{ModuleEnabled: true, Permissions: map[string]struct{}{}, Quotas: access.Quotas{Streams: 7}}
+		for _, role := range who.Roles {
+			g.Permissions[role] = struct{}{}
+		}
+		return g, nil
+	}})
+	call := func(roles ...string) error {
+		return e.Authorize(t.Context(), "/test.v1.ThingService/Delete", auth.Principal{Tenant: "acme", Subject: "u", Roles: roles})
+	}
+	if err := call("workflow.delete"); err != nil {
+		t.Errorf("with the role: %v", err)
+	}
+	if err := call(); fault.KindOf(err) != fault.KindPermissionDenied {
+		t.Errorf("the same user with another token: got %v, want a refusal", err)
+	}
+	got, err := e.Quotas(t.Context(), auth.Principal{Tenant: "acme", Subject: "u"})
+	want := access.Quotas{RequestsPerSecond: access.DefaultRequestsPerSecond, Workflows: access.DefaultWorkflows, Streams: 7}
+	if err != nil || got != want {
+		t.Errorf("quotas: got %v, %v, want %v", got, err, want)
+	}
+}
+
 func TestEnforcer_lookup_that_fails_refuses(t *testing.T) {
-	e := access.NewEnforcer(access.Options{Files: files(t, rules()), Grants: func(context.Context, string, string) (access.Grants, error) {
+	e := access.NewEnforcer(access.Options{Files: files(t, rules()), Grants: func(context.Context, auth.Principal) (access.Grants, error) {
 		return access.Grants{ModuleEnabled: true}, errors.New("dial tcp 10.0.0.7")
 	}})
 	err := e.Authorize(t.Context(), "/test.v1.ThingService/List", auth.Principal{Tenant: "acme", Subject: "u"})

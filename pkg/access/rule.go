@@ -22,6 +22,7 @@ const (
 	Granted                // whose role grants Rule.Permission
 	Authenticated          // any signed-in caller of the tenant
 	Internal               // our own service identities
+	Platform               // service identities that administer the platform
 )
 
 // Rule is what a method's option says.
@@ -80,6 +81,8 @@ func ruleOf(m protoreflect.MethodDescriptor) Rule {
 		rule.Audience = Authenticated
 	case option.GetInternal():
 		rule.Audience = Internal
+	case option.GetPlatform():
+		rule.Audience = Platform
 	}
 	return rule
 }

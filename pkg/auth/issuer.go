@@ -75,8 +75,8 @@ func (i *Issuer) Issue(p Principal, ttl time.Duration) (string, error) {
 		},
 		Tenant: p.Tenant, Roles: p.Roles, Email: p.Email,
 	}
-	if p.Kind == Service {
-		c.Kind = kindService
+	if p.Kind != User {
+		c.Kind = p.Kind.String()
 	}
 	t := jwt.NewWithClaims(jwt.SigningMethodES256, &c)
 	t.Header["kid"], t.Header["typ"] = i.kid, "at+jwt"
@@ -101,6 +101,9 @@ func (k *fixedKey) key(_ context.Context, kid, _ string) (crypto.PublicKey, erro
 	}
 	return k.public, nil
 }
+
+// ready has nothing to wait for.
+func (k *fixedKey) ready(context.Context) error { return nil }
 
 func readIssuer(path string) (*Issuer, error) {
 	info, err := os.Stat(path)

@@ -7,35 +7,54 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"workflow.uniconnect/pkg/fault"
 )
 
-// Kind tells people from programs.
+// Kind tells people from programs, and our own programs from others.
 type Kind uint8
 
-// The kinds of callers. The zero value is the weaker one.
+// The kinds of callers. The zero value is the weakest one.
 const (
+	// User is a person.
 	User Kind = iota
+	// Service is one of the Workflow Manager's own services. It alone may call internal methods.
 	Service
+	// Client is another service of the platform. What it may do is granted to it as to a person, or by the settings; see Acting.
+	Client
 )
 
 // String returns the kind for logs.
 func (k Kind) String() string {
-	if k == Service {
-		return "service"
+	switch k {
+	case Service:
+		return kindService
+	case Client:
+		return kindClient
 	}
-	return "user"
+	return kindUser
 }
+
+// What the claim uc_kind says.
+const (
+	kindUser    = "user"
+	kindService = "service"
+	kindClient  = "client"
+)
 
 // Principal is a caller whose token was verified.
 type Principal struct {
-	// Tenant is never empty for a User; a Service may act for all tenants and then has none.
+	// Tenant is never empty for a User; programs may act for all tenants and then have none.
 	Tenant  string
 	Subject string
 	Kind    Kind
 	Roles   []string
 	Email   string
+	// Permissions are what the settings let a Client do in the tenant that it names. Nil: its tenant's roles say what it may do.
+	Permissions []string
 }
 
 // TenantPattern is what a tenant's name looks like. It is part of NATS subjects and keys, so nothing else is safe.
@@ -45,7 +64,10 @@ var tenantRegexp = regexp.MustCompile(TenantPattern)
 
 var errNoTenant = errors.New("no tenant in token")
 
-const maxSubject = 256
+const (
+	maxSubject = 256
+	maxRoles   = 200
+)
 
 // check returns why p cannot be a caller.
 func (p *Principal) check() error {
@@ -54,13 +76,36 @@ func (p *Principal) check() error {
 		return errNoTenant
 	case p.Tenant != "" && !tenantRegexp.MatchString(p.Tenant):
 		return fmt.Errorf("tenant does not match %s", TenantPattern)
-	case p.Subject == "" || len(p.Subject) > maxSubject || !utf8.ValidString(p.Subject):
+	case p.Subject == "" || !printable(p.Subject):
 		return fmt.Errorf("subject is not a text of 1 to %d bytes", maxSubject)
-	case strings.ContainsFunc(p.Subject, func(r rune) bool { return r < 0x20 || r == 0x7f }):
-		return errors.New("subject holds a control character")
+	case len(p.Roles) > maxRoles || slices.ContainsFunc(p.Roles, func(role string) bool { return !printable(role) }):
+		return fmt.Errorf("roles are not up to %d texts", maxRoles)
 	}
 	return nil
 }
+
+func printable(text string) bool {
+	control := func(r rune) bool { return r < 0x20 || r == 0x7f }
+	return len(text) <= maxSubject && utf8.ValidString(text) && !strings.ContainsFunc(text, control)
+}
+
+// Acting returns p as it acts for the tenant that a call names. Only a Client that the settings let choose may name one; for whoever
+// has a tenant, naming another is refused and not ignored, so that nothing is done in a tenant that was not meant.
+func (p Principal) Acting(tenant string) (Principal, error) {
+	switch {
+	case !tenantRegexp.MatchString(tenant):
+		return p, fault.Invalid(fault.Violation{Field: TenantKey, Description: "does not match " + TenantPattern, Reason: fault.ReasonFieldRule})
+	case p.Tenant == tenant:
+		return p, nil
+	case p.Kind != Client || p.Tenant != "" || len(p.Permissions) == 0:
+		return p, fault.PermissionDenied(fault.ReasonPermissionMissing, "the caller may not choose the tenant")
+	}
+	p.Tenant = tenant
+	return p, nil
+}
+
+// TenantKey is the metadata in which a Client that may choose names the tenant of a call.
+const TenantKey = "uc-tenant"
 
 type (
 	principalKey struct{}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
-	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 
 	"workflow.uniconnect/pkg/fault"
@@ -29,15 +28,11 @@ type TokenSource struct {
 
 // NewTokenSource returns the source of this process's identity: the development issuer's with the given subject, or the client
 // credentials of an OIDC issuer. A process without credentials gets a source that fails when it is used: the gateway never
-// needs one.
-func NewTokenSource(ctx context.Context, cfg Config, subject string) (*TokenSource, error) {
+// needs one. The issuer is asked when a token is first needed, and again until it answers.
+func NewTokenSource(_ context.Context, cfg Config, subject string) (*TokenSource, error) {
 	switch {
 	case cfg.Issuer != "" && cfg.ClientID != "":
-		provider, err := oidc.NewProvider(oidc.ClientContext(ctx, cfg.client()), cfg.Issuer)
-		if err != nil {
-			return nil, fmt.Errorf("discover issuer: %w", err)
-		}
-		return newTokenSource(fetchOIDC(cfg, provider.Endpoint().TokenURL)), nil
+		return newTokenSource(fetchOIDC(cfg)), nil
 	case cfg.Issuer != "":
 		return newTokenSource(func(context.Context) (string, time.Time, error) {
 			return "", time.Time{}, errors.New("this process has no identity: set UC_OIDC_CLIENT_ID and UC_OIDC_CLIENT_SECRET")
@@ -90,13 +85,22 @@ func (s *TokenSource) Token(ctx context.Context) (string, error) {
 	return "", fault.Unavailable(fault.ReasonServiceUnavailable, "the service's own token cannot be had now").WithCause(err)
 }
 
-func fetchOIDC(cfg Config, tokenURL string) func(context.Context) (string, time.Time, error) {
+func fetchOIDC(cfg Config) func(context.Context) (string, time.Time, error) {
 	credentials := clientcredentials.Config{
-		ClientID: cfg.ClientID, ClientSecret: cfg.ClientSecret, TokenURL: tokenURL,
+		ClientID: cfg.ClientID, ClientSecret: cfg.ClientSecret,
 		EndpointParams: url.Values{"audience": {cfg.Audience}},
 	}
+	// One call at a time comes here, the one that has the source's turn.
 	return func(ctx context.Context) (string, time.Time, error) {
-		token, err := credentials.Token(context.WithValue(ctx, oauth2.HTTPClient, cfg.client()))
+		ctx = oidc.ClientContext(ctx, cfg.client())
+		if credentials.TokenURL == "" {
+			provider, err := oidc.NewProvider(ctx, cfg.Issuer)
+			if err != nil {
+				return "", time.Time{}, fmt.Errorf("discover issuer: %w", err)
+			}
+			credentials.TokenURL = provider.Endpoint().TokenURL
+		}
+		token, err := credentials.Token(ctx)
 		if err != nil {
 			return "", time.Time{}, fmt.Errorf("fetch token: %w", err)
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +35,10 @@ type Config struct {
 
 	Issuer, Audience       string
 	ClientID, ClientSecret string
+	// Peers are the subjects of the Workflow Manager's own services at the OIDC issuer. The development issuer's services are all our own.
+	Peers []string
+	// Grants are what other services may do in the tenants they name, by subject; see Principal.Acting.
+	Grants map[string][]string
 	// HTTPClient reaches the issuer; a client with a timeout when nil.
 	HTTPClient *http.Client
 }
@@ -42,7 +47,11 @@ func (c *Config) client() *http.Client {
 	if c.HTTPClient != nil {
 		return c.HTTPClient
 	}
-	return &http.Client{Timeout: 5 * time.Second}
+	return &http.Client{
+		Timeout: 5 * time.Second,
+		// Where keys and tokens come from is said by the issuer's own document and by nobody else.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 var errNoIssuer = errors.New("nobody may sign tokens: set UC_OIDC_ISSUER and UC_OIDC_AUDIENCE, or --dev for development")
@@ -51,12 +60,16 @@ var errNoIssuer = errors.New("nobody may sign tokens: set UC_OIDC_ISSUER and UC_
 type Verifier struct {
 	parser *jwt.Parser
 	keys   keySource
+	// kind corrects what a token says of its subject.
+	kind   func(claimed Kind, subject string) Kind
+	grants map[string][]string
 	seen   *cache.Cache[[sha256.Size]byte, verified]
 }
 
-// keySource finds the public key for a token's header. The kid is only ever compared, never a path or an address.
+// keySource finds the public key for a token's header.
 type keySource interface {
 	key(ctx context.Context, kid, alg string) (crypto.PublicKey, error)
+	ready(ctx context.Context) error
 }
 
 type verified struct {
@@ -64,24 +77,31 @@ type verified struct {
 	until     time.Time
 }
 
-// NewVerifier returns a verifier. It fails when nobody could sign, and when the issuer cannot be discovered.
-func NewVerifier(ctx context.Context, cfg Config) (*Verifier, error) {
+// NewVerifier returns a verifier. It fails when nobody could sign. An issuer that is away does not fail it: Ready says so until the
+// issuer was reached.
+func NewVerifier(_ context.Context, cfg Config) (*Verifier, error) {
 	switch {
 	case cfg.Issuer != "":
 		if cfg.Audience == "" {
 			return nil, errors.New("no audience is set for the issuer's tokens")
 		}
-		keys, err := discoverKeys(ctx, cfg)
-		if err != nil {
-			return nil, err
+		v := newVerifier(newKeySet(cfg), cfg.Issuer, cfg.Audience, algorithms()...)
+		v.grants = cfg.Grants
+		v.kind = func(claimed Kind, subject string) Kind {
+			if claimed == Service && !slices.Contains(cfg.Peers, subject) {
+				return Client
+			}
+			return claimed
 		}
-		return newVerifier(keys, cfg.Issuer, cfg.Audience, "RS256", "ES256", "EdDSA"), nil
+		return v, nil
 	case cfg.Dev:
 		issuer, err := OpenIssuer(cfg.DataDir)
 		if err != nil {
 			return nil, err
 		}
-		return newVerifier(issuer.public(), DevIssuer, DevAudience, "ES256"), nil
+		v := newVerifier(issuer.public(), DevIssuer, DevAudience, "ES256")
+		v.grants = cfg.Grants
+		return v, nil
 	}
 	return nil, errNoIssuer
 }
@@ -97,9 +117,13 @@ func newVerifier(keys keySource, issuer, audience string, algorithms ...string) 
 			jwt.WithStrictDecoding(),
 		),
 		keys: keys,
+		kind: func(claimed Kind, _ string) Kind { return claimed },
 		seen: cache.New[[sha256.Size]byte, verified](cacheSize),
 	}
 }
+
+// Ready returns why no token can be verified now. While it does, calls are answered with UNAVAILABLE.
+func (v *Verifier) Ready(ctx context.Context) error { return v.keys.ready(ctx) }
 
 // Verify returns the caller that the token stands for. A token that is not accepted gets one answer whatever is wrong with it; the
 // cause, for the log, says what.
@@ -121,7 +145,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Principal, error) 
 		}
 		return Principal{}, refused(err)
 	}
-	p := c.principal()
+	p := v.principal(&c)
 	if err := p.check(); errors.Is(err, errNoTenant) {
 		// The token is genuine, so its owner may know what it lacks.
 		return Principal{}, fault.Unauthenticated(fault.ReasonTokenInvalid, err.Error())
@@ -159,37 +183,21 @@ func refused(cause error) error {
 	return fault.Unauthenticated(fault.ReasonTokenInvalid, "token not accepted").WithCause(cause)
 }
 
-// claims are what we read of a token.
-type claims struct {
-	jwt.RegisteredClaims
-	Tenant string   `json:"tenant,omitempty"`
-	Roles  []string `json:"roles,omitempty"`
-	Email  string   `json:"email,omitempty"`
-	Kind   string   `json:"uc_kind,omitempty"`
-
-	// These mark an ID token, which proves a login to a client and is no key to an API.
-	Type            string `json:"typ,omitempty"`
-	AccessTokenHash string `json:"at_hash,omitempty"`
-	Nonce           string `json:"nonce,omitempty"`
-}
-
-const kindService = "service"
-
-// Validate is called by the parser after its own checks.
-func (c *claims) Validate() error {
-	if strings.EqualFold(c.Type, "ID") || c.AccessTokenHash != "" || c.Nonce != "" {
-		return errors.New("an ID token is not an access token")
+func (v *Verifier) principal(c *claims) Principal {
+	p := Principal{Tenant: c.Tenant, Subject: c.Subject, Roles: c.Roles}
+	if printable(c.Email) {
+		p.Email = c.Email
 	}
-	if c.Kind != "" && c.Kind != kindService && c.Kind != "user" {
-		return fmt.Errorf("uc_kind %q is not known", c.Kind)
+	claimed := User
+	switch c.Kind {
+	case kindService:
+		claimed = Service
+	case kindClient:
+		claimed = Client
 	}
-	return nil
-}
-
-func (c *claims) principal() Principal {
-	p := Principal{Tenant: c.Tenant, Subject: c.Subject, Roles: c.Roles, Email: c.Email}
-	if c.Kind == kindService {
-		p.Kind = Service
+	p.Kind = v.kind(claimed, p.Subject)
+	if p.Kind == Client && p.Tenant == "" {
+		p.Permissions = v.grants[p.Subject]
 	}
 	return p
 }

@@ -51,6 +51,7 @@ type Settings struct {
 	LoginClientSecret Secret `env:"UC_LOGIN_CLIENT_SECRET" secret:"true" help:"gateway: secret of that client; empty: a public client"`
 
 	PeerServices        []string `env:"UC_PEER_SERVICES" form:"names" help:"subjects of the Workflow Manager's own service identities, comma-separated, which may call internal methods; empty: the one of UC_OIDC_CLIENT_ID"`
+	PlatformAdmins      []string `env:"UC_PLATFORM_ADMINS" form:"names" help:"subjects of the service identities that administer tenants and modules, comma-separated; with --dev also platform"`
 	CrossTenantServices string   `env:"UC_CROSS_TENANT_SERVICES" help:"other services that may name the tenant per call, and what they may do: subject=permission,permission;subject=permission"`
 
 	TLSCertFile     string `env:"UC_TLS_CERT_FILE" help:"certificate of this process for gRPC, PEM with its chain; empty: no TLS"`
@@ -78,6 +79,9 @@ type Settings struct {
 type Secret string
 
 const redacted = "[redacted]"
+
+// devPlatformAdmin administers the platform in development.
+const devPlatformAdmin = "platform"
 
 // Reveal returns the secret itself.
 func (s Secret) Reveal() string { return string(s) }
@@ -156,6 +160,7 @@ func (s *Settings) derive(all []field) {
 	}
 	if s.Dev {
 		s.AllowTargets = append(s.AllowTargets, s.SandboxAddr)
+		s.PlatformAdmins = append(s.PlatformAdmins, devPlatformAdmin)
 	}
 }
 

@@ -10,6 +10,8 @@ const (
 	ReasonModuleDisabled     Reason = "MODULE_DISABLED"
 	ReasonPermissionMissing  Reason = "PERMISSION_MISSING"
 	ReasonInternalMethod     Reason = "INTERNAL_METHOD"
+	ReasonTenantState        Reason = "TENANT_STATE"
+	ReasonPlatformMethod     Reason = "PLATFORM_METHOD"
 	ReasonInvalidFields      Reason = "INVALID_FIELDS"
 	ReasonFieldRule          Reason = "FIELD_RULE"
 	ReasonServiceUnavailable Reason = "SERVICE_UNAVAILABLE"

@@ -27,6 +27,10 @@ const (
 	codeSerialization       = "40001"
 	codeDeadlock            = "40P01"
 	codeUniqueViolation     = "23505"
+	codeInvalidParameter    = "22023"
+	codeInsufficientPrivilege = "42501"
+	codeUndefinedObject     = "42704"
+	codeDuplicateObject     = "42710"
 	codeDuplicateSchema     = "42P06"
 	codeLockNotAvailable    = "55P03"
 	codeQueryCanceled       = "57014"
@@ -54,6 +58,10 @@ func Classify(err error) error {
 	}
 	if _, ok := fault.As(err); ok {
 		return err
+	}
+	if isRoleRefused(err) {
+		return fault.Unavailable(ReasonDatabaseUnavailable, "the database does not let the service take its role: run the migrate verb").
+			WithCause(err).WithRetryAfter(retryAfter)
 	}
 	if errors.Is(err, context.Canceled) || !isUnavailable(err) {
 		return err

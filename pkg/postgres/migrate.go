@@ -36,12 +36,15 @@ const (
 // else queues up behind it, and is tried again later. The connection must be a
 // direct one, not through a pooler, because the lock among migrators belongs to
 // the session.
-func Migrate(ctx context.Context, url, schema string, fsys fs.FS) error {
+//
+// Before that it makes the roles of the schema that are named here; migrations
+// may grant to them.
+func Migrate(ctx context.Context, url, schema string, fsys fs.FS, roles ...Role) error {
 	db, err := openForMigration(url, schema)
 	if err != nil {
 		return err
 	}
-	err = migrate(ctx, db, schema, fsys)
+	err = migrate(ctx, db, schema, fsys, roles)
 	return errors.Join(err, db.Close())
 }
 
@@ -65,9 +68,9 @@ func openForMigration(url, schema string) (*sql.DB, error) {
 	return stdlib.OpenDB(*cfg), nil
 }
 
-func migrate(ctx context.Context, db *sql.DB, schema string, fsys fs.FS) error {
+func migrate(ctx context.Context, db *sql.DB, schema string, fsys fs.FS, roles []Role) error {
 	for attempt := 1; ; attempt++ {
-		err := migrateOnce(ctx, db, schema, fsys)
+		err := migrateOnce(ctx, db, schema, fsys, roles)
 		if err == nil {
 			return nil
 		}
@@ -87,9 +90,12 @@ func worthAnotherMigration(err error) bool {
 		IsUnique(err, "pg_namespace_nspname_index")
 }
 
-func migrateOnce(ctx context.Context, db *sql.DB, schema string, fsys fs.FS) error {
+func migrateOnce(ctx context.Context, db *sql.DB, schema string, fsys fs.FS, roles []Role) error {
 	if err := ensureSchema(ctx, db, schema); err != nil {
 		return fmt.Errorf("create schema: %w", err)
+	}
+	if err := ensureRoles(ctx, db, schema, roles); err != nil {
+		return err
 	}
 	// A locker counts its tries over its whole life, so each attempt has its own.
 	locker, err := lock.NewPostgresSessionLocker(

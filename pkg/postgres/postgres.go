@@ -45,6 +45,9 @@ type Options struct {
 	URL string
 	// Schema is the only schema on the search path. Empty leaves the server's.
 	Schema string
+	// Role is the role of the schema that the connections take. Empty means that
+	// of the URL's user.
+	Role Role
 	// Name shows in pg_stat_activity.
 	Name string
 	// MaxConns limits the pool; 0 means pgx's default.

@@ -268,11 +268,11 @@ func permissionsOf(subject string) []string {
 	return all
 }
 
-func (f *fake) grants(_ context.Context, _, subject string) (access.Grants, error) {
+func (f *fake) grants(_ context.Context, who auth.Principal) (access.Grants, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	g := access.Grants{ModuleEnabled: f.moduleEnabled, Permissions: map[string]struct{}{}}
-	for _, p := range permissionsOf(subject) {
+	for _, p := range permissionsOf(who.Subject) {
 		g.Permissions[p] = struct{}{}
 	}
 	return g, nil

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/netutil"
 
 	"workflow.uniconnect/pkg/access"
+	"workflow.uniconnect/pkg/auth"
 	"workflow.uniconnect/pkg/config"
 	"workflow.uniconnect/pkg/grpcserver"
 	"workflow.uniconnect/pkg/lifecycle"
@@ -111,7 +112,7 @@ func (s *Service) listen(ctx context.Context, addr string, handler http.Handler)
 }
 
 // noGrants: every method here is for service identities, and no user may call any.
-func noGrants(context.Context, string, string) (access.Grants, error) { return access.Grants{}, nil }
+func noGrants(context.Context, auth.Principal) (access.Grants, error) { return access.Grants{}, nil }
 
 // Addr returns the HTTP address in use.
 func (s *Service) Addr() string { return s.listener.Addr().String() }

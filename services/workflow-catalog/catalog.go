@@ -118,7 +118,9 @@ func (s *Service) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.enforcer = access.NewEnforcer(access.Options{Module: tenant.ModuleWorkflow, Grants: s.grants})
+	s.enforcer = access.NewEnforcer(access.Options{
+		Module: tenant.ModuleWorkflow, Grants: s.grants, Platform: s.cfg.Settings.PlatformAdmins,
+	})
 	templates, err := template.Load()
 	if err != nil {
 		return err
@@ -211,8 +213,8 @@ func (s *Service) allowed(ctx context.Context, method string) error {
 }
 
 // grants answers the service's own gate from its own database.
-func (s *Service) grants(ctx context.Context, tenantName, subject string) (access.Grants, error) {
-	p, err := s.directory.Profile(ctx, tenantName, subject)
+func (s *Service) grants(ctx context.Context, who auth.Principal) (access.Grants, error) {
+	p, err := s.directory.Profile(ctx, who.Tenant, who.Subject)
 	if err != nil {
 		return access.Grants{}, err
 	}

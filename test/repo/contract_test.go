@@ -57,7 +57,9 @@ func TestContract_saysWhoMayCallWhat(t *testing.T) {
 				t.Errorf("%s has no access rule: nobody could say who may call it", method.FullName())
 			case public && rule.GetInternal():
 				t.Errorf("%s is internal in a public service: move it to a peer service, which the gateway does not know", method.FullName())
-			case public && !http:
+			case rule.GetPlatform() && http:
+				t.Errorf("%s has an HTTP rule: methods of the platform's administrators never appear on the gateway", method.FullName())
+			case public && !http && !rule.GetPlatform():
 				t.Errorf("%s has no HTTP rule: it cannot be reached over REST", method.FullName())
 			case !public && !rule.GetInternal():
 				t.Errorf("%s is for others than our own services: a service between services takes service identities only", method.FullName())

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 
 	"workflow.uniconnect/pkg/access"
+	"workflow.uniconnect/pkg/auth"
 	"workflow.uniconnect/pkg/fault"
 	peerv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/peer/v1"
 	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
@@ -138,12 +139,19 @@ func (r *Revisions) put(key revisionKey, v engine.Revision) {
 // Grants returns the function that asks the catalog for a user's grants.
 func Grants(conn grpc.ClientConnInterface) access.GrantsFunc {
 	client := peerv1.NewGrantsServiceClient(conn)
-	return func(ctx context.Context, tenant, subject string) (access.Grants, error) {
-		resp, err := client.GetGrants(ctx, &peerv1.GetGrantsRequest{Tenant: tenant, Subject: subject})
+	return func(ctx context.Context, who auth.Principal) (access.Grants, error) {
+		resp, err := client.GetGrants(ctx, &peerv1.GetGrantsRequest{Tenant: who.Tenant, Subject: who.Subject, TokenRoles: who.Roles})
 		if err != nil {
 			return access.Grants{}, fmt.Errorf("fetch grants: %w", err)
 		}
-		g := access.Grants{ModuleEnabled: resp.GetModuleEnabled(), Permissions: make(map[string]struct{}, len(resp.GetPermissions()))}
+		quotas := resp.GetQuotas()
+		g := access.Grants{
+			TenantClosed: resp.GetTenantClosed(), ModuleEnabled: resp.GetModuleEnabled(),
+			Permissions: make(map[string]struct{}, len(resp.GetPermissions())),
+			Quotas: access.Quotas{
+				RequestsPerSecond: int(quotas.GetRequestsPerSecond()), Workflows: int(quotas.GetWorkflows()), Streams: int(quotas.GetStreams()),
+			},
+		}
 		for _, p := range resp.GetPermissions() {
 			g.Permissions[access.PermissionName(p)] = struct{}{}
 		}

@@ -198,10 +198,13 @@ func queryOf(raw string, b *binding) (url.Values, error) {
 // grantsFrom asks the catalog what the caller of ctx may do, with the caller's own token. Only calls that are refused anyway ask.
 func grantsFrom(catalog *conn) access.GrantsFunc {
 	client := accessv1.NewAccessServiceClient(catalog)
-	return func(ctx context.Context, _, _ string) (access.Grants, error) {
+	return func(ctx context.Context, _ auth.Principal) (access.Grants, error) {
 		token, _ := auth.TokenFromContext(ctx)
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
 		answer, err := client.GetMe(ctx, &accessv1.GetMeRequest{})
+		if f, ok := fault.As(err); ok && f.Reason == fault.ReasonTenantState {
+			return access.Grants{TenantClosed: true}, nil
+		}
 		if err != nil {
 			return access.Grants{}, err
 		}

@@ -28,8 +28,8 @@ type Module struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its name, for example `workflow`.
 	Module string `protobuf:"bytes,1,opt,name=module,proto3" json:"module,omitempty"`
-	// Whether the tenant may use it.
-	Enabled bool `protobuf:"varint,2,opt,name=enabled,proto3" json:"enabled,omitempty"`
+	// Whether the tenant may use it. Has to be said.
+	Enabled *bool `protobuf:"varint,2,opt,name=enabled,proto3,oneof" json:"enabled,omitempty"`
 	// When that last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Who changed it.
@@ -78,8 +78,8 @@ func (x *Module) GetModule() string {
 }
 
 func (x *Module) GetEnabled() bool {
-	if x != nil {
-		return x.Enabled
+	if x != nil && x.Enabled != nil {
+		return *x.Enabled
 	}
 	return false
 }
@@ -293,15 +293,17 @@ var File_uniconnect_access_v1_module_proto protoreflect.FileDescriptor
 
 const file_uniconnect_access_v1_module_proto_rawDesc = "" +
 	"\n" +
-	"!uniconnect/access/v1/module.proto\x12\x14uniconnect.access.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdd\x01\n" +
+	"!uniconnect/access/v1/module.proto\x12\x14uniconnect.access.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x01\n" +
 	"\x06Module\x125\n" +
-	"\x06module\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9_]{0,62}$R\x06module\x12\x18\n" +
-	"\aenabled\x18\x02 \x01(\bR\aenabled\x12;\n" +
+	"\x06module\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9_]{0,62}$R\x06module\x12%\n" +
+	"\aenabled\x18\x02 \x01(\bB\x06\xbaH\x03\xc8\x01\x01H\x00R\aenabled\x88\x01\x01\x12;\n" +
 	"\vupdate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12'\n" +
 	"\vupdate_user\x18\x04 \x01(\tB\x06\xbaH\x03\xd8\x01\x03R\n" +
 	"updateUser\x12\x1c\n" +
-	"\x05title\x18\x05 \x01(\tB\x06\xbaH\x03\xd8\x01\x03R\x05title\"\x14\n" +
+	"\x05title\x18\x05 \x01(\tB\x06\xbaH\x03\xd8\x01\x03R\x05titleB\n" +
+	"\n" +
+	"\b_enabled\"\x14\n" +
 	"\x12ListModulesRequest\"M\n" +
 	"\x13ListModulesResponse\x126\n" +
 	"\amodules\x18\x01 \x03(\v2\x1c.uniconnect.access.v1.ModuleR\amodules\"|\n" +
@@ -350,6 +352,7 @@ func file_uniconnect_access_v1_module_proto_init() {
 	if File_uniconnect_access_v1_module_proto != nil {
 		return
 	}
+	file_uniconnect_access_v1_module_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

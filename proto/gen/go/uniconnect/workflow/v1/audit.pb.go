@@ -52,7 +52,9 @@ type AuditEntry struct {
 	// The caller's id of the request; empty when it gave none.
 	RequestId string `protobuf:"bytes,12,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// What the caller said about it, for example why a tenant was suspended; empty as a rule.
-	Note          string `protobuf:"bytes,13,opt,name=note,proto3" json:"note,omitempty"`
+	Note string `protobuf:"bytes,13,opt,name=note,proto3" json:"note,omitempty"`
+	// What the call was about where that is no workflow, for example `roles/{id}`, `users/{user}`, `modules/workflow` or `settings`.
+	Resource      string `protobuf:"bytes,14,opt,name=resource,proto3" json:"resource,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -174,6 +176,13 @@ func (x *AuditEntry) GetRequestId() string {
 func (x *AuditEntry) GetNote() string {
 	if x != nil {
 		return x.Note
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetResource() string {
+	if x != nil {
+		return x.Resource
 	}
 	return ""
 }
@@ -302,7 +311,7 @@ var File_uniconnect_workflow_v1_audit_proto protoreflect.FileDescriptor
 
 const file_uniconnect_workflow_v1_audit_proto_rawDesc = "" +
 	"\n" +
-	"\"uniconnect/workflow/v1/audit.proto\x12\x16uniconnect.workflow.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\x03\n" +
+	"\"uniconnect/workflow/v1/audit.proto\x12\x16uniconnect.workflow.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa0\x03\n" +
 	"\n" +
 	"AuditEntry\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12;\n" +
@@ -324,7 +333,8 @@ const file_uniconnect_workflow_v1_audit_proto_rawDesc = "" +
 	"after_hash\x18\v \x01(\tR\tafterHash\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\f \x01(\tR\trequestId\x12\x12\n" +
-	"\x04note\x18\r \x01(\tR\x04note\"\x8d\x01\n" +
+	"\x04note\x18\r \x01(\tR\x04note\x12\x1a\n" +
+	"\bresource\x18\x0e \x01(\tR\bresource\"\x8d\x01\n" +
 	"\x17ListAuditEntriesRequest\x12 \n" +
 	"\x06filter\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x06filter\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +

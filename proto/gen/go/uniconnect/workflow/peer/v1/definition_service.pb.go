@@ -83,7 +83,8 @@ type WatchDefinitionsResponse struct {
 	// Database time as of which nothing is missing. Every change committed before it has been sent. Unset while more is on its way; it
 	// stands still, and no message comes, while the database is away.
 	AsOfTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=as_of_time,json=asOfTime,proto3" json:"as_of_time,omitempty"`
-	// Gates of tenants, in order with the definitions. A snapshot names the closed ones; a tenant that it does not name is open.
+	// Gates of tenants, in the order of their changes. A snapshot names, for each tenant whose gate changed within the time that events are
+	// kept, or is closed, the changes of that time; a tenant that it does not name is open, and was.
 	TenantGates   []*TenantGate `protobuf:"bytes,5,rep,name=tenant_gates,json=tenantGates,proto3" json:"tenant_gates,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -161,7 +162,8 @@ type TenantGate struct {
 	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	// Whether its workflows start.
 	Open bool `protobuf:"varint,2,opt,name=open,proto3" json:"open,omitempty"`
-	// Database time at which that took effect. Events of that time or later see it.
+	// Database time at which that took effect. Events published at that time or later, until the next change, see it whenever they are handled:
+	// what is published while the gate is closed starts nothing after it opens again.
 	EffectiveTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=effective_time,json=effectiveTime,proto3" json:"effective_time,omitempty"`
 	// The tenant is gone or on its way out: whatever is known of its workflows is forgotten.
 	Deleted       bool `protobuf:"varint,4,opt,name=deleted,proto3" json:"deleted,omitempty"`

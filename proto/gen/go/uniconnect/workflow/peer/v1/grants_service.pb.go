@@ -169,7 +169,7 @@ const file_uniconnect_workflow_peer_v1_grants_service_proto_rawDesc = "" +
 	"\x06tenant\x18\x01 \x01(\tB\x17\xbaH\x14r\x122\x10^[a-z0-9]{1,32}$R\x06tenant\x12$\n" +
 	"\asubject\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\asubject\x12*\n" +
-	"\vtoken_roles\x18\x03 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01R\n" +
+	"\vtoken_roles\x18\x03 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x80 R\n" +
 	"tokenRoles\"\xdf\x01\n" +
 	"\x11GetGrantsResponse\x12%\n" +
 	"\x0emodule_enabled\x18\x01 \x01(\bR\rmoduleEnabled\x12H\n" +
