@@ -137,7 +137,8 @@ func (s *Service) build(ctx context.Context) error {
 	}
 	return s.listen(ctx, catalog,
 		&grpcapi.Events{Publisher: bus.NewPublisher(stream, tel.Propagator), Letters: store, Registry: registry, Decoder: decoder},
-		&grpcapi.Triggers{Registry: registry, Checks: predicate.NewChecks(), Index: s.index})
+		&grpcapi.Triggers{Registry: registry, Checks: predicate.NewChecks(), Index: s.index},
+		&grpcapi.Tenants{Letters: store, Store: store, Stream: stream, Index: s.index})
 }
 
 func (s *Service) openPool(ctx context.Context) (*pgxpool.Pool, error) {
@@ -202,7 +203,7 @@ func (s *Service) report(stream *bus.Stream, store *postgres.Store) error {
 	})
 }
 
-func (s *Service) listen(ctx context.Context, catalog *grpc.ClientConn, events *grpcapi.Events, triggers *grpcapi.Triggers) error {
+func (s *Service) listen(ctx context.Context, catalog *grpc.ClientConn, events *grpcapi.Events, triggers *grpcapi.Triggers, tenants *grpcapi.Tenants) error {
 	server, err := grpcserver.New(ctx, grpcserver.Options{
 		Addr: s.deps.Settings.SchedulerAddr, Listener: s.opts.listener, Telemetry: s.deps.Telemetry, Verifier: s.deps.Verifier,
 		Enforcer: access.NewEnforcer(access.Options{Module: moduleWorkflow, Grants: remote.NewGrants(catalog).Of}),
@@ -215,6 +216,7 @@ func (s *Service) listen(ctx context.Context, catalog *grpc.ClientConn, events *
 	s.stack.Push("grpc server", func(context.Context) error { return server.Close() })
 	workflowv1.RegisterTriggerSchedulerServiceServer(server, events)
 	peerv1.RegisterTriggerServiceServer(server, triggers)
+	peerv1.RegisterTenantDataServiceServer(server, tenants)
 	return nil
 }
 

@@ -3,9 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"workflow.uniconnect/pkg/faultpoint"
 	"workflow.uniconnect/pkg/postgres"
@@ -13,16 +10,6 @@ import (
 )
 
 const tombstoneSQL = `INSERT INTO tombstones (tenant, workflow_id) VALUES ($1, $2) ON CONFLICT (tenant, workflow_id) DO NOTHING`
-
-// olderSQL names the transactions of ours that are open and may not see the tombstone. A transaction takes the lock on its own number before
-// its snapshot, and gives it back at its end. Unlike the times of pg_stat_activity these locks are seen by every role.
-const olderSQL = `
-SELECT l.virtualxid FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-WHERE l.locktype = 'virtualxid' AND l.granted AND l.mode = 'ExclusiveLock' AND a.datname = current_database() AND a.usename = session_user
-	AND l.pid <> pg_backend_pid()`
-
-// openSQL asks whether any of these is still open.
-const openSQL = `SELECT EXISTS (SELECT 1 FROM pg_locks l WHERE l.locktype = 'virtualxid' AND l.granted AND l.virtualxid = ANY($1::text[]))`
 
 const clockSQL = `SELECT clock_timestamp()`
 
@@ -52,10 +39,7 @@ SELECT EXISTS (SELECT 1 FROM live WHERE tenant = $1 AND workflow_id = $2)
 	OR EXISTS (SELECT 1 FROM executions WHERE tenant = $1 AND workflow_id = $2)
 	OR EXISTS (SELECT 1 FROM starts WHERE tenant = $1 AND workflow_id = $2)`
 
-const (
-	finalizeBatch = 1000
-	finalizePoll  = 20 * time.Millisecond
-)
+const finalizeBatch = 1000
 
 // Finalize removes everything of a deleted workflow and reports whether nothing is left and nothing can come back. It may be called
 // again at any time, also after a crash, and goes on where it was. It works until done or until ctx ends, which is not an error.
@@ -74,7 +58,7 @@ func (s *Store) finalize(ctx context.Context, tenant string, workflow [16]byte) 
 		return false, fmt.Errorf("write tombstone: %w", err)
 	}
 	faultpoint.Hit("executor.finalize.tombstone")
-	if err := s.awaitOlder(ctx); err != nil {
+	if err := postgres.AwaitOlder(ctx, s.pool); err != nil {
 		return false, err
 	}
 	for _, rows := range []struct{ kind, sql string }{
@@ -101,33 +85,4 @@ func (s *Store) deleteAll(ctx context.Context, sql string, params ...any) error 
 			return err
 		}
 	}
-}
-
-// awaitOlder waits until no transaction is left that began before now and may not see the tombstone.
-func (s *Store) awaitOlder(ctx context.Context) error {
-	rows, err := s.pool.Query(ctx, olderSQL)
-	if err != nil {
-		return fmt.Errorf("look for older transactions: %w", err)
-	}
-	older, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return fmt.Errorf("look for older transactions: %w", err)
-	}
-	ticker := time.NewTicker(finalizePoll)
-	defer ticker.Stop()
-	for len(older) > 0 {
-		var open bool
-		if err := s.pool.QueryRow(ctx, openSQL, older).Scan(&open); err != nil {
-			return fmt.Errorf("wait for older transactions: %w", err)
-		}
-		if !open {
-			return nil
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
 }

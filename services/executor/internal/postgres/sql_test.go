@@ -15,7 +15,7 @@ func TestSQL(t *testing.T) {
 		"claimSQL": claimSQL, "journalSQL": journalSQL, "nextWakeSQL": nextWakeSQL, "handBackSQL": handBackSQL,
 		"registerSQL": registerSQL, "renewSQL": renewSQL, "forgetSQL": forgetSQL, "sweepSQL": sweepSQL,
 		"forgottenSQL": forgottenSQL, "releaseSQL": releaseSQL,
-		"tombstoneSQL": tombstoneSQL, "olderSQL": olderSQL, "openSQL": openSQL, "clockSQL": clockSQL, "deleteLiveSQL": deleteLiveSQL,
+		"tombstoneSQL": tombstoneSQL, "clockSQL": clockSQL, "deleteLiveSQL": deleteLiveSQL,
 		"deleteExecutionsSQL": deleteExecutionsSQL, "deleteStartsSQL": deleteStartsSQL, "leftoversSQL": leftoversSQL,
 		"tenantTombstoneSQL": tenantTombstoneSQL, "deleteTenantLiveSQL": deleteTenantLiveSQL,
 		"deleteTenantExecutionsSQL": deleteTenantExecutionsSQL, "deleteTenantResultsSQL": deleteTenantResultsSQL,

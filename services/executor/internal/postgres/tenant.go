@@ -70,7 +70,7 @@ func (s *Store) finalizeTenant(ctx context.Context, tenant string) (bool, error)
 		return false, fmt.Errorf("write tombstone of tenant: %w", err)
 	}
 	faultpoint.Hit("executor.tenant.tombstone")
-	if err := s.awaitOlder(ctx); err != nil {
+	if err := postgres.AwaitOlder(ctx, s.pool); err != nil {
 		return false, err
 	}
 	for _, rows := range []struct{ kind, sql string }{

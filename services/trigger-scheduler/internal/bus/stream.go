@@ -150,6 +150,23 @@ func (s *Stream) Last(ctx context.Context) (uint64, time.Time, error) {
 	return state.LastSeq, state.LastTime, nil
 }
 
+// Purge removes every message of a tenant.
+func (s *Stream) Purge(ctx context.Context, tenant event.Tenant) error {
+	stream, err := s.js.Stream(ctx, StreamName)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil {
+		return bus.Classify(fmt.Errorf("look up stream: %w", err))
+	}
+	for _, subject := range []string{event.SubjectOf(tenant, ">"), strings.TrimSuffix(event.SubjectOf(tenant, ""), ".")} {
+		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
+			return bus.Classify(fmt.Errorf("purge the messages of a tenant: %w", err))
+		}
+	}
+	return nil
+}
+
 // messageOf converts a message; what it holds is shared.
 func messageOf(msg jetstream.Msg) (event.Message, *jetstream.MsgMetadata, error) {
 	meta, err := msg.Metadata()

@@ -84,6 +84,19 @@ func (x *Index) Remove(id ID) {
 	_ = x.apply(nil, []ID{id}, x.read) // only a definition can fail
 }
 
+// RemoveTenant forgets all workflows of a tenant.
+func (x *Index) RemoveTenant(name event.Tenant) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var gone []ID
+	for id := range x.types {
+		if id.Tenant == name {
+			gone = append(gone, id)
+		}
+	}
+	_ = x.apply(nil, gone, x.read) // only a definition can fail
+}
+
 // ChangedSince returns the definitions that took effect at t or later.
 func (x *Index) ChangedSince(t time.Time) []Definition {
 	x.mu.Lock()

@@ -43,8 +43,8 @@ type Starter interface {
 
 // Letters keeps dead letters.
 type Letters interface {
-	// Add stores letters; one that is stored already stays as it is.
-	Add(ctx context.Context, letters []deadletter.Letter) error
+	// Add stores letters; one that is stored already stays as it is. Those of tenants that were deleted are dropped and counted.
+	Add(ctx context.Context, letters []deadletter.Letter) (dropped int, err error)
 }
 
 // Observer is told what happens, once per batch.
@@ -76,9 +76,9 @@ type Tally struct {
 	// Batch is how many starts were sent.
 	Batch int
 	// Dropped counts events that started nothing, by reason.
-	NoMatch, UnknownType int
-	Letters              map[fault.Reason]int
-	Outcomes             map[start.Outcome]int
+	NoMatch, UnknownType, TenantDeleted int
+	Letters                             map[fault.Reason]int
+	Outcomes                            map[start.Outcome]int
 }
 
 // Options holds what an Intake works with. All are required.
@@ -207,9 +207,11 @@ func (b *batch) keepLetters(ctx context.Context) error {
 	if len(b.letters) == 0 {
 		return nil
 	}
-	if err := b.Letters.Add(ctx, b.letters); err != nil {
+	dropped, err := b.Letters.Add(ctx, b.letters)
+	if err != nil {
 		return fmt.Errorf("store dead letters: %w", err)
 	}
+	b.tally.TenantDeleted += dropped
 	for _, i := range b.authors {
 		b.open[i]--
 	}

@@ -34,11 +34,11 @@ func (o *outside) Start(_ context.Context, starts []start.Start) ([]start.Result
 	return o.answer(starts)
 }
 
-func (o *outside) Add(_ context.Context, letters []deadletter.Letter) error {
+func (o *outside) Add(_ context.Context, letters []deadletter.Letter) (int, error) {
 	if o.down == nil {
 		o.letters = append(o.letters, letters...)
 	}
-	return o.down
+	return 0, o.down
 }
 
 func (o *outside) Observe(_ context.Context, t *Tally) { o.tally = *t }

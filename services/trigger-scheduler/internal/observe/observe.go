@@ -64,6 +64,7 @@ func (o *Observer) Observe(ctx context.Context, t *intake.Tally) {
 	}
 	add(o.dropped, t.NoMatch, "reason", "no_match")
 	add(o.dropped, t.UnknownType, "reason", "unknown_type")
+	add(o.dropped, t.TenantDeleted, "reason", "tenant_deleted")
 	add(o.filterErrors, t.FilterErrors, "kind", "filter")
 	add(o.filterErrors, t.KeyErrors, "kind", "dedupe_key")
 	for reason, n := range t.Letters {

@@ -16,16 +16,25 @@ import (
 	"workflow.uniconnect/services/trigger-scheduler/internal/event"
 )
 
+// A tenant that was deleted gets no letters: what is late must not bring it back.
 const addLetters = `
-INSERT INTO dead_letters (tenant, id, stream_seq, publish_time, reason, message, event_id, subject, headers, body)
-SELECT tenant, id, stream_seq, publish_time, reason, message, event_id, subject, headers, body
-FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::text[], $9::jsonb[], $10::bytea[])
-    AS new (tenant, id, stream_seq, publish_time, reason, message, event_id, subject, headers, body)
-ORDER BY tenant, stream_seq, publish_time
-ON CONFLICT ON CONSTRAINT dead_letters_message DO NOTHING`
+WITH new AS (
+    SELECT tenant, id, stream_seq, publish_time, reason, message, event_id, subject, headers, body, EXISTS (
+        SELECT 1 FROM tenant_tombstones t WHERE t.tenant = n.tenant AND t.create_time > now() - interval '30 days'
+    ) AS gone
+    FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::text[], $9::jsonb[], $10::bytea[])
+        AS n (tenant, id, stream_seq, publish_time, reason, message, event_id, subject, headers, body)
+), added AS (
+    INSERT INTO dead_letters (tenant, id, stream_seq, publish_time, reason, message, event_id, subject, headers, body)
+    SELECT tenant, id, stream_seq, publish_time, reason, message, event_id, subject, headers, body
+    FROM new WHERE NOT gone
+    ORDER BY tenant, stream_seq, publish_time
+    ON CONFLICT ON CONSTRAINT dead_letters_message DO NOTHING
+)
+SELECT count(*) FROM new WHERE gone`
 
 // Add implements intake.Letters.
-func (s *Store) Add(ctx context.Context, letters []deadletter.Letter) error {
+func (s *Store) Add(ctx context.Context, letters []deadletter.Letter) (dropped int, err error) {
 	n := len(letters)
 	var (
 		tenants, reasons, messages = make([]string, n), make([]string, n), make([]string, n)
@@ -37,12 +46,11 @@ func (s *Store) Add(ctx context.Context, letters []deadletter.Letter) error {
 		bodies                     = make([][]byte, n)
 	)
 	for i, l := range letters {
-		var err error
 		if ids[i], err = uuid.NewV7(); err != nil {
-			return fmt.Errorf("make dead letter's id: %w", err)
+			return 0, fmt.Errorf("make dead letter's id: %w", err)
 		}
 		if headers[i], err = headerJSON(l.Header); err != nil {
-			return err
+			return 0, err
 		}
 		tenants[i], reasons[i], messages[i] = string(l.Tenant), string(l.Reason), clean(l.Message)
 		eventIDs[i], subjects[i] = clean(l.EventID), clean(l.Subject)
@@ -51,7 +59,13 @@ func (s *Store) Add(ctx context.Context, letters []deadletter.Letter) error {
 			bodies[i] = []byte{}
 		}
 	}
-	return s.exec(ctx, "store dead letters", addLetters, tenants, ids, seqs, times, reasons, messages, eventIDs, subjects, headers, bodies)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	row := s.pool.QueryRow(ctx, addLetters, tenants, ids, seqs, times, reasons, messages, eventIDs, subjects, headers, bodies)
+	if err := row.Scan(&dropped); err != nil {
+		return 0, postgres.Classify(fmt.Errorf("store dead letters: %w", err))
+	}
+	return dropped, nil
 }
 
 // A page is limited in bytes as well: body and headers of a letter may hold 1 MiB. What is cut off is not read.

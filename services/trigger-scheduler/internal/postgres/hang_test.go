@@ -26,12 +26,12 @@ func TestStore_does_not_wait_for_a_database_that_hangs(t *testing.T) {
 	defer end()
 	s := NewStore(pgtest.Open(t, proxied, Schema))
 	letters := []deadletter.Letter{{Tenant: "acme", Reason: "X", Sequence: 1}}
-	if err := s.Add(t.Context(), letters); err != nil {
+	if _, err := s.Add(t.Context(), letters); err != nil {
 		t.Fatal(err)
 	}
 	hang.Store(true)
 	calls := map[string]func() error{
-		"Add":     func() error { return s.Add(t.Context(), letters) },
+		"Add":     func() error { _, err := s.Add(t.Context(), letters); return err },
 		"Renew":   func() error { return s.Renew(t.Context(), activation.WatcherID{1}, time.Now()) },
 		"Release": func() error { return s.Release(t.Context(), activation.WatcherID{1}) },
 		"Bury":    func() error { return s.Bury(t.Context(), activation.Estate{}) },

@@ -24,7 +24,8 @@ func newStore(t *testing.T) *Store {
 func TestQueries_fit_the_schema(t *testing.T) {
 	t.Parallel()
 	pgtest.PrepareAll(t, newStore(t).pool, map[string]string{
-		"addLetters": addLetters, "listLetters": listLetters, "renewWatcher": renewWatcher, "releaseWatcher": releaseWatcher,
+		"addLetters": addLetters, "listLetters": listLetters, "insertTenantTombstone": insertTenantTombstone, "buryTenantTombstones": buryTenantTombstones,
+		"deleteLetters": deleteLetters, "renewWatcher": renewWatcher, "releaseWatcher": releaseWatcher,
 		"inheritWatchers": inheritWatchers, "buryWatcher": buryWatcher,
 	})
 }
@@ -42,7 +43,7 @@ func TestStore_Add_keeps_a_redelivery_once(t *testing.T) {
 	newer := letter("acme", 1) // the same place in a stream that was made anew
 	newer.Published = at.Add(time.Hour)
 	for range 2 {
-		if err := s.Add(t.Context(), []deadletter.Letter{letter("acme", 1), letter("acme", 2), letter("globex", 1), letter("", 3), newer, letter("acme", 1)}); err != nil {
+		if _, err := s.Add(t.Context(), []deadletter.Letter{letter("acme", 1), letter("acme", 2), letter("globex", 1), letter("", 3), newer, letter("acme", 1)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -76,7 +77,7 @@ func TestStore_List_pages(t *testing.T) {
 			letter := deadletter.Letter{
 				Tenant: tenant, Sequence: uint64(i), Body: make([]byte, body), Header: map[string][]string{"x": {strings.Repeat("x", header)}},
 			}
-			if err := s.Add(t.Context(), []deadletter.Letter{letter}); err != nil {
+			if _, err := s.Add(t.Context(), []deadletter.Letter{letter}); err != nil {
 				t.Fatal(err)
 			}
 		}
