@@ -19,6 +19,8 @@ const (
 	ReasonUnknownMethod      Reason = "UNKNOWN_METHOD"
 	ReasonTooLarge           Reason = "TOO_LARGE"
 	ReasonLimitReached       Reason = "LIMIT_REACHED"
+	ReasonRateLimit          Reason = "RATE_LIMIT"
+	ReasonQuota              Reason = "QUOTA"
 	ReasonDeadline           Reason = "DEADLINE"
 	ReasonCancelled          Reason = "CANCELLED"
 	ReasonInternal           Reason = "INTERNAL"

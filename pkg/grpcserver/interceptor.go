@@ -16,12 +16,15 @@ import (
 
 	"workflow.uniconnect/pkg/auth"
 	"workflow.uniconnect/pkg/fault"
+	"workflow.uniconnect/pkg/ratelimit"
 )
 
 // gate lets authenticated and authorized calls pass, and logs each at debug level.
 type gate struct {
 	verifier Verifier
 	enforcer Enforcer
+	limiter  *ratelimit.Limiter
+	classes  map[string]ratelimit.Class
 	refused  func(ctx context.Context, fullMethod string, req any, err error)
 	log      *slog.Logger
 }
@@ -30,6 +33,7 @@ type gate struct {
 type caller struct {
 	principal auth.Principal
 	token     string
+	limits    ratelimit.Limits
 }
 
 func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -58,6 +62,11 @@ func (g *gate) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServer
 		g.tell(stream.Context(), c, info.FullMethod, nil, err)
 		return err
 	}
+	release, err := g.open(c, info.FullMethod)
+	if err != nil {
+		return err
+	}
+	defer release()
 	ctx := c.context(stream.Context())
 	begin := time.Now()
 	err = handler(srv, &gatedStream{ServerStream: stream, ctx: ctx, gate: g, caller: c, method: info.FullMethod, checked: begin})
@@ -73,7 +82,8 @@ func (g *gate) tell(ctx context.Context, c caller, fullMethod string, req any, e
 	}
 }
 
-// pass authenticates, then authorizes. Who may not pass is returned nevertheless, once that is known.
+// pass authenticates, counts the call, then authorizes. Who may not pass is returned nevertheless, once that is known; who calls too often
+// is not, since what is told of refusals would cost more than the call.
 func (g *gate) pass(ctx context.Context, method string) (caller, error) {
 	token, err := auth.Bearer(metadata.ValueFromIncomingContext(ctx, "authorization")...)
 	if err != nil {
@@ -83,7 +93,33 @@ func (g *gate) pass(ctx context.Context, method string) (caller, error) {
 	if err != nil {
 		return caller{}, err
 	}
-	return caller{principal, token}, g.enforcer.Authorize(ctx, method, principal)
+	limits, err := g.take(ctx, method, principal)
+	if err != nil {
+		return caller{}, err
+	}
+	return caller{principal, token, limits}, g.enforcer.Authorize(ctx, method, principal)
+}
+
+// take counts a call of a tenant and returns the tenant's limits. Calls between services are not counted.
+func (g *gate) take(ctx context.Context, method string, p auth.Principal) (ratelimit.Limits, error) {
+	class := g.classes[method]
+	if class == ratelimit.Unlimited || p.Tenant == "" {
+		return ratelimit.Limits{}, nil
+	}
+	quotas, err := g.enforcer.Quotas(ctx, p)
+	if err != nil {
+		return ratelimit.Limits{}, err
+	}
+	limits := ratelimit.Limits{RequestsPerSecond: quotas.RequestsPerSecond, Streams: quotas.Streams}
+	return limits, g.limiter.Take(p.Tenant, class, limits)
+}
+
+// open counts a stream until it has ended.
+func (g *gate) open(c caller, method string) (release func(), err error) {
+	if g.classes[method] == ratelimit.Unlimited || c.principal.Tenant == "" {
+		return func() {}, nil
+	}
+	return g.limiter.Open(c.principal.Tenant, c.limits)
 }
 
 func (g *gate) logCall(ctx context.Context, method string, begin time.Time, err error) {

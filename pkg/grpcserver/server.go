@@ -1,8 +1,8 @@
 // Package grpcserver builds the gRPC servers of all services, so that each of them authenticates, authorizes, validates, limits, reports
 // and stops in the same way. A service registers itself and runs it.
 //
-// Every call passes, in this order: trace, conversion of faults, recovery from panics, time limit, authentication, authorization,
-// validation. Health, and in development reflection, need no token.
+// Every call passes, in this order: trace, conversion of faults, recovery from panics, time limit, authentication, the tenant's limits,
+// authorization, validation. Health, and in development reflection, need no token.
 package grpcserver
 
 import (
@@ -24,10 +24,13 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"workflow.uniconnect/pkg/access"
 	"workflow.uniconnect/pkg/auth"
 	"workflow.uniconnect/pkg/fault"
 	"workflow.uniconnect/pkg/grpcfault"
+	"workflow.uniconnect/pkg/ratelimit"
 	"workflow.uniconnect/pkg/telemetry"
 )
 
@@ -44,7 +47,9 @@ const (
 	// maxAge makes clients connect anew now and then, which spreads them over replicas that came later.
 	maxAge      = 30 * time.Minute
 	maxAgeGrace = time.Minute
-	handshake   = 10 * time.Second
+	// maxIdle frees the places of connections that nobody calls on.
+	maxIdle   = 15 * time.Minute
+	handshake = 10 * time.Second
 )
 
 // Verifier says who a bearer token stands for. auth.Verifier is one.
@@ -57,6 +62,8 @@ type Enforcer interface {
 	// Covers reports whether the method has a rule; a server with a method that has none does not start.
 	Covers(fullMethod string) bool
 	Authorize(ctx context.Context, fullMethod string, p auth.Principal) error
+	// Quotas returns the limits of the caller's tenant, all of them above 0.
+	Quotas(ctx context.Context, p auth.Principal) (access.Quotas, error)
 }
 
 // Options describes a server. Telemetry, Verifier, Enforcer and one of Addr and Listener are required.
@@ -159,7 +166,10 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 
 func (s *Server) serverOptions(opts Options) []grpc.ServerOption {
 	log := opts.Telemetry.Logger
-	g := &gate{verifier: opts.Verifier, enforcer: opts.Enforcer, refused: opts.Refused, log: log}
+	g := &gate{
+		verifier: opts.Verifier, enforcer: opts.Enforcer, refused: opts.Refused, log: log,
+		limiter: ratelimit.New(), classes: ratelimit.Classes(protoregistry.GlobalFiles),
+	}
 	v := newValidation(opts.HandlerValidated)
 	return []grpc.ServerOption{
 		grpc.StatsHandler(otelgrpc.NewServerHandler(
@@ -175,8 +185,7 @@ func (s *Server) serverOptions(opts Options) []grpc.ServerOption {
 		grpc.MaxHeaderListSize(maxHeaderList),
 		grpc.ConnectionTimeout(handshake),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientPing, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: maxAge, MaxConnectionAgeGrace: maxAgeGrace, Time: time.Minute, Timeout: handshake}),
-		// Idle connections give their write buffers back.
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: maxIdle, MaxConnectionAge: maxAge, MaxConnectionAgeGrace: maxAgeGrace, Time: time.Minute, Timeout: handshake}),
 		// Stop returns when no handler runs, so that what handlers use may be closed after it.
 		grpc.WaitForHandlers(true),
 	}

@@ -27,7 +27,9 @@ import (
 	"workflow.uniconnect/pkg/grpcclient"
 	"workflow.uniconnect/pkg/grpcserver"
 	"workflow.uniconnect/pkg/telemetry"
+	accessv1 "workflow.uniconnect/proto/gen/go/uniconnect/access/v1"
 	peerv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/peer/v1"
+	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -114,6 +116,8 @@ func start(t *testing.T, h *handlers, change func(*grpcserver.Options)) *env {
 	}
 	peerv1.RegisterGrantsServiceServer(e.server, h)
 	peerv1.RegisterDefinitionServiceServer(e.server, h)
+	accessv1.RegisterAccessServiceServer(e.server, &public{})
+	workflowv1.RegisterWorkflowCatalogServiceServer(e.server, &public{})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	e.stop = cancel
 	go func() { e.ended <- e.server.Run(ctx) }()
@@ -389,6 +393,10 @@ func (p *permissive) Authorize(context.Context, string, auth.Principal) error {
 		return fault.PermissionDenied(fault.ReasonModuleDisabled, "off")
 	}
 	return nil
+}
+
+func (p *permissive) Quotas(context.Context, auth.Principal) (access.Quotas, error) {
+	return access.Quotas{}.OrDefault(), nil
 }
 
 func TestServer_stream_ends_with_its_permission(t *testing.T) {

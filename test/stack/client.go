@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"workflow.uniconnect/pkg/auth"
@@ -62,6 +63,22 @@ func (r *Response) Decode(v any) error {
 	return nil
 }
 
+// AwaitRetry returns when the time has come at which the answer says to come again.
+func (r *Response) AwaitRetry(ctx context.Context) error {
+	seconds, err := strconv.Atoi(r.Header.Get("Retry-After"))
+	if err != nil || seconds < 1 {
+		return fmt.Errorf("answer %d does not say when to come again: %s", r.Status, r.Body)
+	}
+	timer := time.NewTimer(time.Duration(seconds) * time.Second)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // Do sends a request. body is sent as it is when it is a string or bytes, else as JSON; nil means none.
 func (c *Client) Do(ctx context.Context, method, path string, body any) (*Response, error) {
 	var content io.Reader = http.NoBody
@@ -105,9 +122,15 @@ func (c *Client) Send(req *http.Request) (*Response, error) {
 	return &Response{Status: res.StatusCode, Header: res.Header, Body: text}, nil
 }
 
-// Call is Do for calls that must succeed; the answer is read into out unless that is nil.
+// Call is Do for calls that must succeed; the answer is read into out unless that is nil. A call beyond the tenant's rate limit is made
+// again at the time that the answer names.
 func (c *Client) Call(ctx context.Context, method, path string, body, out any) error {
 	res, err := c.Do(ctx, method, path, body)
+	for err == nil && res.Status == http.StatusTooManyRequests {
+		if err = res.AwaitRetry(ctx); err == nil {
+			res, err = c.Do(ctx, method, path, body)
+		}
+	}
 	if err != nil {
 		return err
 	}
