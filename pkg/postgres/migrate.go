@@ -87,7 +87,7 @@ func migrate(ctx context.Context, db *sql.DB, schema string, fsys fs.FS, roles [
 // instant. What was applied stays applied, the next try goes on from there.
 func worthAnotherMigration(err error) bool {
 	return isRetryable(err) || codeOf(err) == codeLockNotAvailable || codeOf(err) == codeDuplicateSchema ||
-		IsUnique(err, "pg_namespace_nspname_index")
+		IsUnique(err, "pg_namespace_nspname_index") || isConcurrentGrant(err)
 }
 
 func migrateOnce(ctx context.Context, db *sql.DB, schema string, fsys fs.FS, roles []Role) error {

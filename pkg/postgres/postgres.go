@@ -108,6 +108,13 @@ func poolConfig(opts Options) (*pgxpool.Config, error) {
 	}
 	maps.Copy(params, opts.Parameters)
 	maps.Copy(params, cfg.ConnConfig.RuntimeParams)
+	if opts.Role != "" {
+		if opts.Schema == "" {
+			return nil, fmt.Errorf("role %s: roles are those of a schema, and none is named", opts.Role)
+		}
+		params["role"] = opts.Role.In(opts.Schema)
+		cfg.AfterConnect = takesRole(params["role"])
+	}
 	cfg.ConnConfig.RuntimeParams = params
 	harden(cfg.ConnConfig)
 	// Statements are planned with their values each time. A plan that is kept may have been made while its table was empty, when every index

@@ -101,3 +101,8 @@ func isRoleRefused(err error) bool {
 	code := codeOf(err)
 	return errors.As(err, &connecting) && (code == codeInvalidParameter || code == codeInsufficientPrivilege)
 }
+
+// isConcurrentGrant reports whether somebody granted the same to others in the same instant, for which PostgreSQL has no code of its own.
+func isConcurrentGrant(err error) bool {
+	return codeOf(err) == codeInternal && strings.Contains(err.Error(), "tuple concurrently")
+}

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/grpc"
 
 	"workflow.uniconnect/pkg/access"
@@ -82,16 +81,10 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 
 func (s *Service) build(ctx context.Context) error {
 	tel := s.cfg.Telemetry
-	pool, err := s.openPool(ctx, Name, engineConns, postgres.Parameters())
+	store, reader, err := s.openStores(ctx)
 	if err != nil {
 		return err
 	}
-	readPool, err := s.openPool(ctx, Name+" reads", readConns, nil)
-	if err != nil {
-		return err
-	}
-	store := postgres.New(pool)
-	s.cfg.Readiness.Add(Name+": postgres", store.Ready)
 	catalog, err := s.dial(s.cfg.Settings.CatalogAddr)
 	if err != nil {
 		return err
@@ -125,28 +118,51 @@ func (s *Service) build(ctx context.Context) error {
 		return err
 	}
 	s.stack.Push("grpc server", func(context.Context) error { return s.server.Close() })
-	reads := postgres.New(readPool)
-	workflowv1.RegisterExecutorServiceServer(s.server, grpcapi.NewExecutions(s.engine, reads, revisions, actions))
-	peerv1.RegisterTenantDataServiceServer(s.server, grpcapi.NewTenants(reads, store))
-	peerv1.RegisterStartServiceServer(s.server, grpcapi.NewStarts(s.engine, run.NewChecker(compiler, actions), store))
+	workflowv1.RegisterExecutorServiceServer(s.server, grpcapi.NewExecutions(s.engine, reader, revisions, actions))
+	peerv1.RegisterTenantDataServiceServer(s.server, grpcapi.NewTenants(reader, store))
+	peerv1.RegisterStartServiceServer(s.server, grpcapi.NewStarts(s.engine, run.NewChecker(compiler, actions), finalizer{reader, store}))
 	return nil
 }
 
-// openPool connects to the database under a name that shows there and in the pool's metrics.
-func (s *Service) openPool(ctx context.Context, name string, conns int32, parameters map[string]string) (*pgxpool.Pool, error) {
-	pool, err := pgpool.Open(ctx, pgpool.Options{
-		URL: s.cfg.Settings.DatabaseURL.Reveal(), Schema: postgres.Schema, Name: name, MaxConns: conns,
-		StatementTimeout: statementTimeout, LockTimeout: lockTimeout, Parameters: parameters,
+// finalizer looks at what is left of a workflow as its tenant does, and removes it beside what the engine does for all.
+type finalizer struct {
+	*postgres.Reader
+	*postgres.Store
+}
+
+// openStores opens the two pools: the engine's, and that of calls which read.
+func (s *Service) openStores(ctx context.Context) (*postgres.Store, *postgres.Reader, error) {
+	options := pgpool.Options{
+		URL: s.cfg.Settings.DatabaseURL.Reveal(), Schema: postgres.Schema, Role: pgpool.Worker, Name: Name, MaxConns: engineConns,
+		StatementTimeout: statementTimeout, LockTimeout: lockTimeout, Parameters: postgres.Parameters(),
 		TracerProvider: s.cfg.Telemetry.TracerProvider, MeterProvider: s.cfg.Telemetry.MeterProvider,
-	})
-	if err != nil {
-		return nil, err
 	}
+	worker, err := pgpool.Open(ctx, options)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.pushPool(Name, worker)
+	options.Name, options.MaxConns, options.Parameters = Name+" reads", readConns, nil
+	api, err := pgpool.OpenTenants(ctx, options)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.pushPool(options.Name, api)
+	store, reader := postgres.New(worker), postgres.NewReader(api)
+	s.cfg.Readiness.Add(Name+": postgres", func(ctx context.Context) error {
+		if err := store.Ready(ctx); err != nil {
+			return err
+		}
+		return reader.Ready(ctx)
+	})
+	return store, reader, nil
+}
+
+func (s *Service) pushPool(name string, pool interface{ Close() }) {
 	s.stack.Push("database pool of "+name, func(context.Context) error {
 		pool.Close()
 		return nil
 	})
-	return pool, nil
 }
 
 // dial connects to a peer with the service's own identity.

@@ -18,6 +18,7 @@ import (
 
 	"workflow.uniconnect/pkg/fault"
 	"workflow.uniconnect/pkg/pgtest"
+	pgpool "workflow.uniconnect/pkg/postgres"
 	"workflow.uniconnect/services/executor/internal/action"
 	"workflow.uniconnect/services/executor/internal/engine"
 	"workflow.uniconnect/services/executor/internal/execution"
@@ -29,9 +30,10 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // world is a database, programs and actions that any number of engines share.
 type world struct {
-	t     testing.TB
-	pool  *pgxpool.Pool
-	store *postgres.Store
+	t      testing.TB
+	pool   *pgxpool.Pool // of a superuser
+	store  *postgres.Store
+	reader *postgres.Reader
 
 	mu       sync.Mutex
 	programs map[execution.WorkflowID]*run.Program
@@ -43,9 +45,19 @@ type world struct {
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	url := pgtest.New(t, postgres.Migrate)
-	pool := pgtest.Open(t, url, postgres.Schema)
+	options := pgpool.Options{URL: url, Schema: postgres.Schema, Role: pgpool.Worker, Parameters: postgres.Parameters()}
+	worker, err := pgpool.Open(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(worker.Close)
+	api, err := pgpool.OpenTenants(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(api.Close)
 	return &world{
-		t: t, pool: pool, store: postgres.New(pool),
+		t: t, pool: pgtest.Open(t, url, postgres.Schema), store: postgres.New(worker), reader: postgres.NewReader(api),
 		programs: make(map[execution.WorkflowID]*run.Program), calls: make(map[string]int),
 		do: func(context.Context, action.Call) run.Outcome {
 			return action.Succeeded(json.RawMessage(`{"status":200}`))
@@ -164,7 +176,7 @@ func (w *world) await(tenant string, id execution.ID, want run.ExecState) execut
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		view, ok, err := w.store.Get(ctx, tenant, id)
+		view, ok, err := w.reader.Get(ctx, tenant, id)
 		if err == nil && ok && view.State == want {
 			return view
 		}

@@ -30,7 +30,7 @@ func TestStore_Accept(t *testing.T) {
 	if view.State != run.Queued || view.Attempt != 0 || !view.Cause.NominalTime.Equal(second.Cause.NominalTime) {
 		t.Errorf("queued execution: got %+v", view)
 	}
-	if _, found, err := f.store.Get(t.Context(), "globex", first.ID); found || err != nil {
+	if _, found, err := f.reader.Get(t.Context(), "globex", first.ID); found || err != nil {
 		t.Errorf("another tenant's id: found %v, %v", found, err)
 	}
 }

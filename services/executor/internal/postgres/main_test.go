@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"workflow.uniconnect/pkg/pgtest"
+	pgpool "workflow.uniconnect/pkg/postgres"
 	"workflow.uniconnect/services/executor/internal/execution"
 	"workflow.uniconnect/services/executor/internal/postgres"
 	"workflow.uniconnect/services/executor/internal/run"
@@ -19,15 +20,27 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // fixture is a store on a database of its own.
 type fixture struct {
-	t     testing.TB
-	pool  *pgxpool.Pool
-	store *postgres.Store
+	t      testing.TB
+	pool   *pgxpool.Pool // of a superuser
+	store  *postgres.Store
+	reader *postgres.Reader
 }
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	pool := pgtest.Open(t, pgtest.New(t, postgres.Migrate), postgres.Schema)
-	return &fixture{t: t, pool: pool, store: postgres.New(pool)}
+	url := pgtest.New(t, postgres.Migrate)
+	options := pgpool.Options{URL: url, Schema: postgres.Schema, Role: pgpool.Worker}
+	worker, err := pgpool.Open(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(worker.Close)
+	api, err := pgpool.OpenTenants(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(api.Close)
+	return &fixture{t: t, pool: pgtest.Open(t, url, postgres.Schema), store: postgres.New(worker), reader: postgres.NewReader(api)}
 }
 
 // owner registers an owner with a lease.
@@ -69,7 +82,7 @@ func (f *fixture) claim(owner execution.OwnerID, limit int) []execution.Claimed 
 
 func (f *fixture) get(tenant string, id execution.ID) execution.View {
 	f.t.Helper()
-	view, ok, err := f.store.Get(f.t.Context(), tenant, id)
+	view, ok, err := f.reader.Get(f.t.Context(), tenant, id)
 	if err != nil || !ok {
 		f.t.Fatalf("get %s: found %v, %v", id, ok, err)
 	}

@@ -48,37 +48,49 @@ FROM (
 ) e LEFT JOIN live l ON l.tenant = e.tenant AND l.id = e.id
 ORDER BY e.id DESC`
 
+// Reader reads what calls ask for, of one tenant at a time.
+type Reader struct{ pool *postgres.TenantPool }
+
+// NewReader returns a reader on pool, whose search path is Schema.
+func NewReader(pool *postgres.TenantPool) *Reader { return &Reader{pool: pool} }
+
+// Ready reports whether the database answers.
+func (r *Reader) Ready(ctx context.Context) error { return r.pool.Ready(ctx) }
+
 // Get returns an execution with its steps; false means that the tenant has none with this id.
-func (s *Store) Get(ctx context.Context, tenant string, id execution.ID) (execution.View, bool, error) {
-	rows, err := s.pool.Query(ctx, getSQL, tenant, [16]byte(id))
-	if err != nil {
+func (r *Reader) Get(ctx context.Context, tenant string, id execution.ID) (execution.View, bool, error) {
+	var view execution.View
+	found := true
+	batch := &pgx.Batch{}
+	batch.Queue(getSQL, tenant, [16]byte(id)).Query(func(rows pgx.Rows) error {
+		var err error
+		view, err = pgx.CollectExactlyOneRow(rows, scanView)
+		if errors.Is(err, pgx.ErrNoRows) {
+			found, err = false, nil
+		}
+		return err
+	})
+	var steps []run.Result
+	batch.Queue(stepsSQL, tenant, [16]byte(id)).Query(func(rows pgx.Rows) error {
+		var err error
+		steps, err = pgx.CollectRows(rows, func(pgx.CollectableRow) (run.Result, error) { return scanResult(rows) })
+		return err
+	})
+	if err := r.pool.Of(tenant).Run(ctx, batch); err != nil {
 		return execution.View{}, false, postgres.Classify(fmt.Errorf("read execution: %w", err))
 	}
-	view, err := pgx.CollectExactlyOneRow(rows, scanView)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return execution.View{}, false, nil
-	}
-	if err != nil {
-		return execution.View{}, false, postgres.Classify(fmt.Errorf("read execution: %w", err))
-	}
-	if rows, err = s.pool.Query(ctx, stepsSQL, tenant, [16]byte(id)); err != nil {
-		return execution.View{}, false, postgres.Classify(fmt.Errorf("read steps: %w", err))
-	}
-	view.Steps, err = pgx.CollectRows(rows, func(pgx.CollectableRow) (run.Result, error) { return scanResult(rows) })
-	if err != nil {
-		return execution.View{}, false, postgres.Classify(fmt.Errorf("read steps: %w", err))
-	}
-	return view, true, nil
+	view.Steps = steps
+	return view, found, nil
 }
 
 // List returns a page of up to limit executions of the tenant below an id, newest first, without their steps, and whether there are more.
 // A page of large events is shorter. The zero workflow means all.
-func (s *Store) List(ctx context.Context, tenant string, workflow execution.WorkflowID, below execution.ID, limit int) ([]execution.View, bool, error) {
+func (r *Reader) List(ctx context.Context, tenant string, workflow execution.WorkflowID, below execution.ID, limit int) ([]execution.View, bool, error) {
 	sql, args := listSQL, []any{tenant, [16]byte(below), limit + 1, maxPageBytes}
 	if workflow != (execution.WorkflowID{}) {
 		sql, args = listOfWorkflowSQL, append(args, [16]byte(workflow))
 	}
-	rows, err := s.pool.Query(ctx, sql, args...)
+	rows, err := r.pool.Of(tenant).Query(ctx, sql, args...)
 	if err != nil {
 		return nil, false, postgres.Classify(fmt.Errorf("list executions: %w", err))
 	}

@@ -29,7 +29,7 @@ func TestStore_List_Pages(t *testing.T) {
 			var got []execution.ID
 			below := execution.FloorID(time.Now().Add(time.Hour))
 			for more := true; more; {
-				views, m, err := f.store.List(t.Context(), "acme", only, below, limit)
+				views, m, err := f.reader.List(t.Context(), "acme", only, below, limit)
 				if err != nil || len(views) == 0 {
 					t.Fatalf("page below %s: got %d, %v; want some", below, len(views), err)
 				}

@@ -21,8 +21,8 @@ func TestSQL(t *testing.T) {
 		"deleteTenantExecutionsSQL": deleteTenantExecutionsSQL, "deleteTenantResultsSQL": deleteTenantResultsSQL,
 		"deleteTenantStartsSQL": deleteTenantStartsSQL, "deleteTenantTombstonesSQL": deleteTenantTombstonesSQL,
 		"tenantLeftoversSQL": tenantLeftoversSQL,
-		"unfinishedSQL": unfinishedSQL,
-		"expireSQL":     expireSQL, "buryTombstonesSQL": buryTombstonesSQL, "buryTenantTombstonesSQL": buryTenantTombstonesSQL, "partitionLockSQL": partitionLockSQL,
+		"unfinishedSQL":      unfinishedSQL,
+		"expireSQL":          expireSQL, "buryTombstonesSQL": buryTombstonesSQL, "buryTenantTombstonesSQL": buryTenantTombstonesSQL, "makePartitionSQL": makePartitionSQL,
 		"partitionExistsSQL": partitionExistsSQL,
 		"getSQL":             getSQL, "stepsSQL": stepsSQL, "listSQL": listSQL, "listOfWorkflowSQL": listOfWorkflowSQL,
 	})

@@ -34,10 +34,10 @@ func Migrate(ctx context.Context, url string) error {
 	if err != nil {
 		return fmt.Errorf("open embedded migrations: %w", err)
 	}
-	if err := postgres.Migrate(ctx, url, Schema, files); err != nil {
+	if err := postgres.Migrate(ctx, url, Schema, files, postgres.API, postgres.Worker); err != nil {
 		return err
 	}
-	pool, err := postgres.Open(ctx, postgres.Options{URL: url, Schema: Schema, Name: "executor migrate", MaxConns: 2})
+	pool, err := postgres.Open(ctx, postgres.Options{URL: url, Schema: Schema, Role: postgres.Worker, Name: "executor migrate", MaxConns: 2})
 	if err != nil {
 		return err
 	}
@@ -45,14 +45,14 @@ func Migrate(ctx context.Context, url string) error {
 	return New(pool).MakePartitions(ctx)
 }
 
-// Store reaches the tables.
+// Store reaches the tables for all tenants; a Reader does for one.
 type Store struct {
 	pool    *pgxpool.Pool
 	accepts sync.Pool // of *columns, for the statement of Accept
 	flushes sync.Pool // of *columns, for the statement of Flush
 }
 
-// New returns a store on pool, whose search path is Schema.
+// New returns a store on pool, whose role is Worker and whose search path is Schema.
 func New(pool *pgxpool.Pool) *Store {
 	return &Store{
 		pool:    pool,

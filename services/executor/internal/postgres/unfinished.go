@@ -27,8 +27,8 @@ LEFT JOIN LATERAL (
 ORDER BY u.wake_at IS NULL, u.id`
 
 // Unfinished returns what of a workflow has not ended, up to limit of it by name.
-func (s *Store) Unfinished(ctx context.Context, tenant string, workflow execution.WorkflowID, limit int) (execution.Unfinished, error) {
-	rows, err := s.pool.Query(ctx, unfinishedSQL, tenant, [16]byte(workflow), limit)
+func (r *Reader) Unfinished(ctx context.Context, tenant string, workflow execution.WorkflowID, limit int) (execution.Unfinished, error) {
+	rows, err := r.pool.Of(tenant).Query(ctx, unfinishedSQL, tenant, [16]byte(workflow), limit)
 	if err != nil {
 		return execution.Unfinished{}, postgres.Classify(fmt.Errorf("look for unfinished executions: %w", err))
 	}

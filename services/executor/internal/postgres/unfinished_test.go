@@ -29,7 +29,7 @@ func TestStore_Unfinished(t *testing.T) {
 	}
 	f.flush(me, ended(done, 1), rest(waiting, "check[0].rest"), rest(later, "rest"))
 
-	got, err := f.store.Unfinished(t.Context(), "acme", workflow(1), 3)
+	got, err := f.reader.Unfinished(t.Context(), "acme", workflow(1), 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestStore_Unfinished(t *testing.T) {
 			t.Errorf("%d: got %+v, want %+v", i, at, want[i])
 		}
 	}
-	if got, err = f.store.Unfinished(t.Context(), "acme", workflow(3), 3); err != nil || got.Count != 0 || len(got.Some) != 0 {
+	if got, err = f.reader.Unfinished(t.Context(), "acme", workflow(3), 3); err != nil || got.Count != 0 || len(got.Some) != 0 {
 		t.Errorf("a workflow that never ran: got %+v, %v; want nothing", got, err)
 	}
 }
