@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"os"
 	"path/filepath"
@@ -35,7 +36,7 @@ type dev struct {
 	kid      string
 }
 
-func newDev(t *testing.T) *dev {
+func newDev(t testing.TB) *dev {
 	t.Helper()
 	d := &dev{dir: filepath.Join(t.TempDir(), "data")}
 	var err error
@@ -86,12 +87,52 @@ func sign(t *testing.T, method jwt.SigningMethod, header map[string]any, claims 
 	return signed
 }
 
+// raw signs claims as they are written.
+func (d *dev) raw(t testing.TB, claims string) string {
+	t.Helper()
+	encode := base64.RawURLEncoding.EncodeToString
+	text := encode([]byte(`{"alg":"ES256","kid":"`+d.kid+`"}`)) + "." + encode([]byte(claims))
+	signature, err := jwt.SigningMethodES256.Sign(text, d.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text + "." + encode(signature)
+}
+
+// What a token may say beside what it must.
+func TestVerifier_Verify_accepts(t *testing.T) {
+	d := newDev(t)
+	now := time.Now()
+	for name, change := range map[string]map[string]any{
+		"expired_within_the_skew": {"exp": now.Add(-20 * time.Second).Unix()},
+		"begins_within_the_skew":  {"nbf": now.Add(20 * time.Second).Unix()},
+		"several_audiences":       {"aud": []string{"account", auth.DevAudience}},
+		"type_of_an_access_token": {"typ": "Bearer"},
+		"claims_we_do_not_know":   {"scope": "openid", "azp": "dashboard", "acr": "1", "TENANT": "globex"},
+		"an_address_of_nonsense":  {"email": "a\x00b"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			claims := goodClaims()
+			for k, v := range change {
+				claims[k] = v
+			}
+			header := map[string]any{"kid": d.kid, "typ": "at+jwt", "x5t": "ignored", "jku": "https://evil.test/keys", "x5u": "https://evil.test"}
+			got, err := d.verifier.Verify(t.Context(), sign(t, jwt.SigningMethodES256, header, claims, d.key))
+			if err != nil || got.Tenant != "acme" || got.Email != "" {
+				t.Errorf("got %+v, %v", got, err)
+			}
+		})
+	}
+}
+
 func TestIssuer_Issue_verifies(t *testing.T) {
 	d := newDev(t)
 	for _, want := range []auth.Principal{
 		{Tenant: "acme", Subject: "owner@acme.test", Email: "owner@acme.test", Roles: []string{"System Owner"}},
 		{Subject: "executor", Kind: auth.Service},
 		{Tenant: "globex", Subject: "crm", Kind: auth.Service},
+		{Tenant: "globex", Subject: "crm", Kind: auth.Client},
+		{Subject: "crm", Kind: auth.Client},
 	} {
 		token, err := d.issuer.Issue(want, time.Minute)
 		if err != nil {
@@ -162,15 +203,34 @@ func TestVerifier_Verify_refuses(t *testing.T) {
 		"no_issuer":          {with(map[string]any{"iss": nil}), plain},
 		"expired":            {with(map[string]any{"exp": now.Add(-time.Minute).Unix()}), plain},
 		"no_expiry":          {with(map[string]any{"exp": nil}), plain},
+		"expired_31_s_ago":   {with(map[string]any{"exp": now.Add(-31 * time.Second).Unix()}), plain},
+		"audience_prefix":    {with(map[string]any{"aud": auth.DevAudience + "-2"}), plain},
+		"issuer_with_slash":  {with(map[string]any{"iss": auth.DevIssuer + "/"}), plain},
+		"issuer_upper_case":  {with(map[string]any{"iss": strings.ToUpper(auth.DevIssuer)}), plain},
+		"issuer_list":        {with(map[string]any{"iss": []string{auth.DevIssuer}}), plain},
 		"not_yet":            {with(map[string]any{"nbf": now.Add(2 * time.Minute).Unix()}), plain},
 		"kid_path":           {header(map[string]any{"kid": "../../x"}), plain},
 		"kid_missing":        {header(map[string]any{"kid": ""}), plain},
 		"kid_no_text":        {header(map[string]any{"kid": 7}), plain},
 		"jku":                {sign(t, jwt.SigningMethodES256, map[string]any{"kid": "evil", "jku": "https://evil.test/keys"}, goodClaims(), stranger), plain},
+		"x5u":                {sign(t, jwt.SigningMethodES256, map[string]any{"kid": d.kid, "x5u": "https://evil.test/cert"}, goodClaims(), stranger), plain},
+		"jwk":                {sign(t, jwt.SigningMethodES256, map[string]any{"kid": d.kid, "jwk": ecJWK(d.kid, &stranger.PublicKey)}, goodClaims(), stranger), plain},
+		"jwk_without_kid":    {sign(t, jwt.SigningMethodES256, map[string]any{"jwk": ecJWK("", &stranger.PublicKey)}, goodClaims(), stranger), plain},
 		"crit":               {header(map[string]any{"crit": []string{"b64"}}), plain},
 		"id_token_type":      {header(map[string]any{"typ": "id+jwt"}), plain},
 		"id_token_claim":     {with(map[string]any{"typ": "ID"}), plain},
 		"id_token_nonce":     {with(map[string]any{"nonce": "n"}), plain},
+		"id_token_at_hash":   {with(map[string]any{"at_hash": "h"}), plain},
+		"id_token_c_hash":    {with(map[string]any{"c_hash": "h"}), plain},
+		"refresh_token":      {with(map[string]any{"typ": "Refresh"}), plain},
+		"logout_token_type":  {header(map[string]any{"typ": "logout+jwt"}), plain},
+		"logout_token":       {with(map[string]any{"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}}), plain},
+		"bound_to_a_key":     {with(map[string]any{"cnf": map[string]any{"jkt": "x"}}), plain},
+		"type_no_text":       {header(map[string]any{"typ": []string{"at+jwt"}}), plain},
+		"tenant_other_case":  {with(map[string]any{"tenant": nil, "Tenant": "acme"}), "no tenant in token"},
+		"tenant_twice":       {d.raw(t, `{"iss":"`+auth.DevIssuer+`","aud":"`+auth.DevAudience+`","sub":"u","exp":9999999999,"tenant":"acme","tenant":"globex"}`), plain},
+		"roles_too_many":     {with(map[string]any{"roles": make([]string, 201)}), plain},
+		"roles_no_list":      {with(map[string]any{"roles": "System Owner"}), plain},
 		"unknown_kind":       {with(map[string]any{"uc_kind": "root"}), plain},
 		"no_tenant":          {with(map[string]any{"tenant": nil}), "no tenant in token"},
 		"tenant_wildcard":    {with(map[string]any{"tenant": "*"}), plain},

@@ -164,15 +164,17 @@ func (v *Verifier) keyFor(ctx context.Context, t *jwt.Token) (crypto.PublicKey, 
 	if _, ok := t.Header["crit"]; ok {
 		return nil, errors.New("header crit names extensions that are not known here")
 	}
-	if typ, ok := t.Header["typ"].(string); ok && !acceptedType(typ) {
+	if typ, ok := t.Header["typ"]; ok && !acceptedType(typ) {
 		return nil, fmt.Errorf("type %q is not an access token's", typ)
 	}
+	// Everything else in the header, jku, x5u and jwk above all, is not read.
 	kid, _ := t.Header["kid"].(string)
 	return v.keys.key(ctx, kid, t.Method.Alg())
 }
 
-func acceptedType(typ string) bool {
-	switch strings.TrimPrefix(strings.ToLower(typ), "application/") {
+func acceptedType(typ any) bool {
+	text, _ := typ.(string)
+	switch strings.TrimPrefix(strings.ToLower(text), "application/") {
 	case "jwt", "at+jwt":
 		return true
 	}
