@@ -45,7 +45,8 @@ const Name = "trigger-scheduler"
 const moduleWorkflow = "workflow"
 
 const (
-	maxConns         = 6
+	workerConns      = 4
+	readConns        = 2
 	statementTimeout = 4 * time.Second
 	lockTimeout      = 3 * time.Second
 	closeTimeout     = 10 * time.Second
@@ -91,7 +92,7 @@ func newService(ctx context.Context, deps service.Deps, opts options) (*Service,
 }
 
 func (s *Service) build(ctx context.Context) error {
-	pool, err := s.openPool(ctx)
+	store, reader, err := s.openStores(ctx)
 	if err != nil {
 		return err
 	}
@@ -120,7 +121,6 @@ func (s *Service) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	store := postgres.NewStore(pool)
 	registry, decoder := event.NewRegistry(eventpb.Kinds()...), event.NewDecoder(eventpb.New())
 	s.index = index.New(env)
 	in := intake.New(intake.Options{
@@ -132,30 +132,42 @@ func (s *Service) build(ctx context.Context) error {
 	}
 	s.watch = remote.NewWatch(catalog, s.tracker, tel.Logger)
 	s.consumer = bus.NewConsumer(stream, in, s.tracker, tel.Logger)
-	if err := s.report(stream, store); err != nil {
+	if err := s.report(stream, store, reader); err != nil {
 		return err
 	}
 	return s.listen(ctx, catalog,
-		&grpcapi.Events{Publisher: bus.NewPublisher(stream, tel.Propagator), Letters: store, Registry: registry, Decoder: decoder},
+		&grpcapi.Events{Publisher: bus.NewPublisher(stream, tel.Propagator), Letters: reader, Registry: registry, Decoder: decoder},
 		&grpcapi.Triggers{Registry: registry, Checks: predicate.NewChecks(), Index: s.index},
-		&grpcapi.Tenants{Letters: store, Store: store, Stream: stream, Index: s.index})
+		&grpcapi.Tenants{Letters: reader, Store: store, Stream: stream, Index: s.index})
 }
 
-func (s *Service) openPool(ctx context.Context) (*pgxpool.Pool, error) {
-	pool, err := pgpool.Open(ctx, pgpool.Options{
-		URL: s.deps.Settings.DatabaseURL.Reveal(), Schema: postgres.Schema, Name: Name, MaxConns: maxConns,
+// openStores opens the two pools: that of the loops, and that of calls which read.
+func (s *Service) openStores(ctx context.Context) (*postgres.Store, *postgres.Reader, error) {
+	options := pgpool.Options{
+		URL: s.deps.Settings.DatabaseURL.Reveal(), Schema: postgres.Schema, Role: pgpool.Worker, Name: Name, MaxConns: workerConns,
 		StatementTimeout: statementTimeout, LockTimeout: lockTimeout,
 		TracerProvider: s.deps.Telemetry.TracerProvider, MeterProvider: s.deps.Telemetry.MeterProvider,
-	})
-	if err != nil {
-		return nil, err
 	}
-	s.stack.Push("database pool", func(context.Context) error {
+	worker, err := pgpool.Open(ctx, options)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.pushPool(Name, worker)
+	options.Name, options.MaxConns = Name+" reads", readConns
+	api, err := pgpool.OpenTenants(ctx, options)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.pushPool(options.Name, api)
+	s.pool = worker
+	return postgres.NewStore(worker), postgres.NewReader(api), nil
+}
+
+func (s *Service) pushPool(name string, pool interface{ Close() }) {
+	s.stack.Push("database pool of "+name, func(context.Context) error {
 		pool.Close()
 		return nil
 	})
-	s.pool = pool
-	return pool, nil
 }
 
 func (s *Service) connectBus() (*nats.Conn, error) {
@@ -174,7 +186,7 @@ func (s *Service) connectBus() (*nats.Conn, error) {
 
 // dial connects to another service with this one's identity.
 func (s *Service) dial(addr string) (*grpc.ClientConn, error) {
-	conn, err := grpcclient.Dial(addr, grpcclient.Options{Telemetry: s.deps.Telemetry, TokenSource: s.deps.TokenSource})
+	conn, err := grpcclient.Dial(addr, grpcclient.Options{Telemetry: s.deps.Telemetry, TokenSource: s.deps.TokenSource, Credentials: s.deps.Dialling})
 	if err != nil {
 		return nil, err
 	}
@@ -183,8 +195,13 @@ func (s *Service) dial(addr string) (*grpc.ClientConn, error) {
 }
 
 // report adds gauges and readiness checks.
-func (s *Service) report(stream *bus.Stream, store *postgres.Store) error {
-	s.deps.Readiness.Add(Name+": postgres", store.Ready)
+func (s *Service) report(stream *bus.Stream, store *postgres.Store, reader *postgres.Reader) error {
+	s.deps.Readiness.Add(Name+": postgres", func(ctx context.Context) error {
+		if err := store.Ready(ctx); err != nil {
+			return err
+		}
+		return reader.Ready(ctx)
+	})
 	s.deps.Readiness.Add(Name+": bus", stream.Ready)
 	s.deps.Readiness.Add(Name+": definitions", func(context.Context) error {
 		if !s.tracker.Open() {
@@ -205,6 +222,7 @@ func (s *Service) report(stream *bus.Stream, store *postgres.Store) error {
 
 func (s *Service) listen(ctx context.Context, catalog *grpc.ClientConn, events *grpcapi.Events, triggers *grpcapi.Triggers, tenants *grpcapi.Tenants) error {
 	server, err := grpcserver.New(ctx, grpcserver.Options{
+		Credentials: s.deps.Serving,
 		Addr: s.deps.Settings.SchedulerAddr, Listener: s.opts.listener, Telemetry: s.deps.Telemetry, Verifier: s.deps.Verifier,
 		Enforcer: access.NewEnforcer(access.Options{Module: moduleWorkflow, Grants: remote.NewGrants(catalog).Of}),
 		Dev:      s.deps.Settings.Dev,

@@ -90,7 +90,7 @@ const maxPageBytes = 2 << 20
 
 // List returns up to limit letters of a tenant, newest first, that come after the one with the id; an empty id begins. more says that
 // there are further ones.
-func (s *Store) List(ctx context.Context, tenant event.Tenant, after string, limit int) (letters []deadletter.Letter, more bool, err error) {
+func (r *Reader) List(ctx context.Context, tenant event.Tenant, after string, limit int) (letters []deadletter.Letter, more bool, err error) {
 	var from *uuid.UUID
 	if after != "" {
 		id, err := uuid.Parse(after)
@@ -99,7 +99,7 @@ func (s *Store) List(ctx context.Context, tenant event.Tenant, after string, lim
 		}
 		from = &id
 	}
-	rows, err := s.pool.Query(ctx, listLetters, string(tenant), from, limit+1, maxPageBytes)
+	rows, err := r.pool.Of(string(tenant)).Query(ctx, listLetters, string(tenant), from, limit+1, maxPageBytes)
 	if err != nil {
 		return nil, false, postgres.Classify(fmt.Errorf("list dead letters: %w", err))
 	}

@@ -25,16 +25,25 @@ func Migrate(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	return postgres.Migrate(ctx, url, Schema, files)
+	return postgres.Migrate(ctx, url, Schema, files, postgres.API, postgres.Worker)
 }
 
-// Store is the storage.
+// Store is the storage for all tenants; a Reader reads for one.
 type Store struct {
 	pool *pgxpool.Pool
 }
 
-// NewStore returns the storage on a pool whose search path is Schema.
+// NewStore returns the storage on a pool whose role is Worker and whose search path is Schema.
 func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
+
+// Reader reads what calls ask for, of one tenant at a time.
+type Reader struct{ pool *postgres.TenantPool }
+
+// NewReader returns a reader on a pool whose search path is Schema.
+func NewReader(pool *postgres.TenantPool) *Reader { return &Reader{pool: pool} }
+
+// Ready checks that the database answers.
+func (r *Reader) Ready(ctx context.Context) error { return r.pool.Ready(ctx) }
 
 // callTimeout is how long a call waits for a database that has taken it and says nothing: the server's own limits do not help against a
 // server that hangs. It is a little above the limit on statements.

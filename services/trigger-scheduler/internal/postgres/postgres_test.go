@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"workflow.uniconnect/pkg/pgtest"
+	"workflow.uniconnect/pkg/postgres"
 	"workflow.uniconnect/services/trigger-scheduler/internal/activation"
 	"workflow.uniconnect/services/trigger-scheduler/internal/deadletter"
 	"workflow.uniconnect/services/trigger-scheduler/internal/event"
@@ -16,14 +17,31 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
-func newStore(t *testing.T) *Store {
+// stores are a store and a reader on one database.
+type stores struct {
+	*Store
+	*Reader
+}
+
+func newStore(t *testing.T) stores {
 	t.Helper()
-	return NewStore(pgtest.Open(t, pgtest.New(t, Migrate), Schema))
+	options := postgres.Options{URL: pgtest.New(t, Migrate), Schema: Schema, Role: postgres.Worker}
+	worker, err := postgres.Open(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(worker.Close)
+	api, err := postgres.OpenTenants(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(api.Close)
+	return stores{NewStore(worker), NewReader(api)}
 }
 
 func TestQueries_fit_the_schema(t *testing.T) {
 	t.Parallel()
-	pgtest.PrepareAll(t, newStore(t).pool, map[string]string{
+	pgtest.PrepareAll(t, newStore(t).Store.pool, map[string]string{
 		"addLetters": addLetters, "listLetters": listLetters, "insertTenantTombstone": insertTenantTombstone, "buryTenantTombstones": buryTenantTombstones,
 		"deleteLetters": deleteLetters, "renewWatcher": renewWatcher, "releaseWatcher": releaseWatcher,
 		"inheritWatchers": inheritWatchers, "buryWatcher": buryWatcher,
