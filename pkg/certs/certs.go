@@ -171,6 +171,15 @@ func (s *Source) stampOf() (string, error) {
 	return stamp, nil
 }
 
+// Serving returns the credentials of a gRPC server, or nil when its connections are not secured.
+func (s *Source) Serving() (credentials.TransportCredentials, error) {
+	cfg, err := s.Server()
+	if cfg == nil || err != nil {
+		return nil, err
+	}
+	return credentials.NewTLS(cfg), nil
+}
+
 // Dialling returns the credentials of gRPC connections, or nil when they are not secured. Each handshake takes the files as they are.
 func (s *Source) Dialling() credentials.TransportCredentials {
 	if s == nil {

@@ -154,7 +154,11 @@ func (t *tokens) with(ctx context.Context) (context.Context, error) {
 		return ctx, nil
 	}
 	if token, ok := auth.TokenFromContext(ctx); ok && t.forward {
-		return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token), nil
+		pairs := []string{"authorization", "Bearer " + token}
+		if p, ok := auth.FromContext(ctx); ok && p.Permissions != nil {
+			pairs = append(pairs, auth.TenantKey, p.Tenant) // the token does not name it
+		}
+		return metadata.AppendToOutgoingContext(ctx, pairs...), nil
 	}
 	if t.source == nil {
 		return ctx, nil

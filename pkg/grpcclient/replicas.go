@@ -23,7 +23,9 @@ func (replicas) Build(target resolver.Target, cc resolver.ClientConn, _ resolver
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			return nil, fmt.Errorf("replica %q is not host:port", addr)
 		}
-		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: addr}}})
+		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{
+			Addr: addr, ServerName: addr, // each proves its own name, not that of the list
+		}}})
 	}
 	if err := cc.UpdateState(state); err != nil {
 		return nil, err

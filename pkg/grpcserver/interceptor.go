@@ -82,6 +82,21 @@ func (g *gate) tell(ctx context.Context, c caller, fullMethod string, req any, e
 	}
 }
 
+// authenticate says who calls, and for which tenant.
+func (g *gate) authenticate(ctx context.Context, token string) (auth.Principal, error) {
+	p, err := g.verifier.Verify(ctx, token)
+	if err != nil {
+		return auth.Principal{}, err
+	}
+	switch tenants := metadata.ValueFromIncomingContext(ctx, auth.TenantKey); len(tenants) {
+	case 0:
+		return p, nil
+	case 1:
+		return p.Acting(tenants[0])
+	}
+	return auth.Principal{}, fault.Invalid(fault.Violation{Field: auth.TenantKey, Description: "is given twice", Reason: fault.ReasonFieldRule})
+}
+
 // pass authenticates, counts the call, then authorizes. Who may not pass is returned nevertheless, once that is known; who calls too often
 // is not, since what is told of refusals would cost more than the call.
 func (g *gate) pass(ctx context.Context, method string) (caller, error) {
@@ -89,7 +104,7 @@ func (g *gate) pass(ctx context.Context, method string) (caller, error) {
 	if err != nil {
 		return caller{}, err
 	}
-	principal, err := g.verifier.Verify(ctx, token)
+	principal, err := g.authenticate(ctx, token)
 	if err != nil {
 		return caller{}, err
 	}

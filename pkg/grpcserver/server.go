@@ -20,6 +20,8 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc/filters"
 	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -75,6 +77,8 @@ type Options struct {
 	Telemetry *telemetry.Telemetry
 	Verifier  Verifier
 	Enforcer  Enforcer
+	// Credentials protect the transport; none when nil.
+	Credentials credentials.TransportCredentials
 	// Dev adds reflection.
 	Dev bool
 
@@ -172,6 +176,7 @@ func (s *Server) serverOptions(opts Options) []grpc.ServerOption {
 	}
 	v := newValidation(opts.HandlerValidated)
 	return []grpc.ServerOption{
+		grpc.Creds(orDefault(opts.Credentials, insecure.NewCredentials())),
 		grpc.StatsHandler(otelgrpc.NewServerHandler(
 			otelgrpc.WithTracerProvider(opts.Telemetry.TracerProvider),
 			otelgrpc.WithMeterProvider(opts.Telemetry.MeterProvider),

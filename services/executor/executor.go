@@ -109,7 +109,8 @@ func (s *Service) build(ctx context.Context) error {
 
 	enforcer := access.NewEnforcer(access.Options{Module: module, Grants: remote.Grants(catalog)})
 	s.server, err = grpcserver.New(ctx, grpcserver.Options{
-		Addr: s.cfg.Settings.ExecutorAddr, Listener: s.cfg.Listener, Telemetry: tel, Verifier: s.cfg.Verifier, Enforcer: enforcer,
+		Credentials: s.cfg.Serving,
+		Addr:        s.cfg.Settings.ExecutorAddr, Listener: s.cfg.Listener, Telemetry: tel, Verifier: s.cfg.Verifier, Enforcer: enforcer,
 		Dev: s.cfg.Settings.Dev, MaxRecvMsgSize: maxRecvSize,
 		// The items of a batch are checked one by one, so that one bad item refuses itself and not its batch.
 		HandlerValidated: []string{peerv1.StartService_StartExecutions_FullMethodName},
@@ -167,7 +168,7 @@ func (s *Service) pushPool(name string, pool interface{ Close() }) {
 
 // dial connects to a peer with the service's own identity.
 func (s *Service) dial(addr string) (*grpc.ClientConn, error) {
-	conn, err := grpcclient.Dial(addr, grpcclient.Options{Telemetry: s.cfg.Telemetry, TokenSource: s.cfg.TokenSource})
+	conn, err := grpcclient.Dial(addr, grpcclient.Options{Telemetry: s.cfg.Telemetry, TokenSource: s.cfg.TokenSource, Credentials: s.cfg.Dialling})
 	if err != nil {
 		return nil, err
 	}

@@ -132,7 +132,7 @@ func (s *Service) Close(ctx context.Context) error { return s.stack.Close(ctx) }
 
 // dial connects to a service and makes its health a condition of being ready.
 func (s *Service) dial(deps service.Deps, name, addr string) (*grpc.ClientConn, error) {
-	conn, err := grpcclient.Dial(addr, grpcclient.Options{Telemetry: deps.Telemetry, MaxMsgSize: maxAnswer})
+	conn, err := grpcclient.Dial(addr, grpcclient.Options{Telemetry: deps.Telemetry, MaxMsgSize: maxAnswer, Credentials: deps.Dialling})
 	if err != nil {
 		return nil, err
 	}

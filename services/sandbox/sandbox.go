@@ -81,7 +81,8 @@ func (s *Service) build(ctx context.Context, deps service.Deps) error {
 	s.recorder = sink.NewRecorder(store, s.log)
 	s.grpc, err = grpcserver.New(ctx, grpcserver.Options{
 		Addr: settings.SandboxGRPCAddr, Telemetry: deps.Telemetry, Verifier: deps.Verifier, Dev: settings.Dev,
-		Enforcer: access.NewEnforcer(access.Options{Grants: noGrants}),
+		Credentials: deps.Serving,
+		Enforcer:    access.NewEnforcer(access.Options{Grants: noGrants}),
 	})
 	if err != nil {
 		return err

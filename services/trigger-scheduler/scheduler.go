@@ -223,7 +223,7 @@ func (s *Service) report(stream *bus.Stream, store *postgres.Store, reader *post
 func (s *Service) listen(ctx context.Context, catalog *grpc.ClientConn, events *grpcapi.Events, triggers *grpcapi.Triggers, tenants *grpcapi.Tenants) error {
 	server, err := grpcserver.New(ctx, grpcserver.Options{
 		Credentials: s.deps.Serving,
-		Addr: s.deps.Settings.SchedulerAddr, Listener: s.opts.listener, Telemetry: s.deps.Telemetry, Verifier: s.deps.Verifier,
+		Addr:        s.deps.Settings.SchedulerAddr, Listener: s.opts.listener, Telemetry: s.deps.Telemetry, Verifier: s.deps.Verifier,
 		Enforcer: access.NewEnforcer(access.Options{Module: moduleWorkflow, Grants: remote.NewGrants(catalog).Of}),
 		Dev:      s.deps.Settings.Dev,
 	})

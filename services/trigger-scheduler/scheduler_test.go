@@ -64,7 +64,10 @@ type replica struct {
 // start runs a scheduler until stop or the end of the test.
 func (b *bench) start() *replica {
 	b.t.Helper()
-	cfg := service.AuthConfig(b.settings)
+	cfg, err := service.AuthConfig(b.settings)
+	if err != nil {
+		b.t.Fatal(err)
+	}
 	verifier, err := auth.NewVerifier(b.t.Context(), cfg)
 	if err != nil {
 		b.t.Fatal(err)

@@ -149,7 +149,7 @@ func (s *Service) openPool(ctx context.Context) (*pgxpool.Pool, error) {
 
 // dial connects to a peer with the service's own identity.
 func (s *Service) dial(addr string) (*grpc.ClientConn, error) {
-	conn, err := grpcclient.Dial(addr, grpcclient.Options{Telemetry: s.cfg.Telemetry, TokenSource: s.cfg.TokenSource})
+	conn, err := grpcclient.Dial(addr, grpcclient.Options{Telemetry: s.cfg.Telemetry, TokenSource: s.cfg.TokenSource, Credentials: s.cfg.Dialling})
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +159,8 @@ func (s *Service) dial(addr string) (*grpc.ClientConn, error) {
 
 func (s *Service) listen(ctx context.Context, refusals *audit.Refusals, catalog *grpcapi.Catalog) error {
 	server, err := grpcserver.New(ctx, grpcserver.Options{
-		Addr: s.cfg.Settings.CatalogAddr, Listener: s.cfg.Listener, Telemetry: s.cfg.Telemetry, Verifier: s.cfg.Verifier,
+		Credentials: s.cfg.Serving,
+		Addr:        s.cfg.Settings.CatalogAddr, Listener: s.cfg.Listener, Telemetry: s.cfg.Telemetry, Verifier: s.cfg.Verifier,
 		Enforcer: s.enforcer,
 		Dev:      s.cfg.Settings.Dev, HandlerValidated: grpcapi.HandlerValidated(), Refused: grpcapi.Refused(refusals),
 		MaxConcurrentStreams: maxStreams,

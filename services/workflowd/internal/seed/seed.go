@@ -57,7 +57,7 @@ func New(deps service.Deps, tenants Tenants) (*Seeder, error) {
 	}
 	s := &Seeder{tenants: tenants, issuer: issuer, sandbox: deps.Settings.SandboxAddr, log: deps.Telemetry.Logger}
 	s.marker = filepath.Join(deps.Settings.DataDir, "seeded")
-	s.conn, err = grpcclient.Dial(deps.Settings.CatalogAddr, grpcclient.Options{Telemetry: deps.Telemetry, TokenSource: s})
+	s.conn, err = grpcclient.Dial(deps.Settings.CatalogAddr, grpcclient.Options{Telemetry: deps.Telemetry, TokenSource: s, Credentials: deps.Dialling})
 	if err != nil {
 		return nil, err
 	}
