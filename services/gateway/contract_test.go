@@ -3,15 +3,18 @@ package gateway_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/genproto/googleapis/api/httpbody"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -103,7 +106,7 @@ func roundTrip(t *testing.T, conn *rest.Conn, backend *echo, md protoreflect.Met
 	t.Helper()
 	request, arrived := messageOf(t, md.Input()), messageOf(t, md.Input())
 	g.fill(request.ProtoReflect(), 4)
-	g.fillIDs(request.ProtoReflect())
+	g.fillRoute(request.ProtoReflect(), md)
 	want := []proto.Message{messageOf(t, md.Output())}
 	if md.IsStreamingServer() {
 		want = append(want, messageOf(t, md.Output()), messageOf(t, md.Output()))
@@ -169,28 +172,36 @@ func messageOf(t *testing.T, md protoreflect.MessageDescriptor) proto.Message {
 	return mt.New().Interface()
 }
 
+var variablePattern = regexp.MustCompile(`\{([a-z_.]+)`)
+
 // generator fills messages with anything that JSON can hold.
 type generator struct{ *rand.Rand }
 
-// fillIDs sets what stands in paths.
-func (g *generator) fillIDs(m protoreflect.Message) {
-	fields := m.Descriptor().Fields()
-	for i := range fields.Len() {
-		f := fields.Get(i)
-		switch {
-		case f.Name() == "id" && f.Kind() == protoreflect.StringKind, f.Name() == "workflow_id":
-			m.Set(f, protoreflect.ValueOfString(someID))
-		case f.Name() == "revision" && m.Get(f).Int() == 0:
-			m.Set(f, protoreflect.ValueOfInt32(7))
-		case f.Name() == "request_id":
-			m.Set(f, protoreflect.ValueOfString("key-1"))
-		case f.Name() == "update_mask": // without one the gateway makes one of the body
-			g.fill(m.Mutable(f).Message(), 1)
-		case f.Name() == "workflow" && m.Descriptor().Fields().ByName("id") == nil && m.Descriptor().Fields().ByName("content") == nil:
-			g.fillIDs(m.Mutable(f).Message())
-		case f.Name() == "workflow" && m.Descriptor().Fields().ByName("content") == nil, f.Name() == "event":
-			m.Mutable(f) // the body itself
+// fillRoute sets what the route needs: what stands in the path, and the message that the body is.
+func (g *generator) fillRoute(m protoreflect.Message, method protoreflect.MethodDescriptor) {
+	rule, _ := proto.GetExtension(method.Options(), annotations.E_Http).(*annotations.HttpRule)
+	for _, variable := range variablePattern.FindAllStringSubmatch(fmt.Sprint(rule.GetPattern()), -1) {
+		at := m
+		parts := strings.Split(variable[1], ".")
+		for _, part := range parts[:len(parts)-1] {
+			at = at.Mutable(at.Descriptor().Fields().ByName(protoreflect.Name(part))).Message()
 		}
+		f := at.Descriptor().Fields().ByName(protoreflect.Name(parts[len(parts)-1]))
+		if f.Kind() == protoreflect.Int32Kind {
+			at.Set(f, protoreflect.ValueOfInt32(7))
+			continue
+		}
+		at.Set(f, protoreflect.ValueOfString(someID))
+	}
+	fields := m.Descriptor().Fields()
+	if body := fields.ByName(protoreflect.Name(rule.GetBody())); body != nil {
+		m.Mutable(body)
+	}
+	if f := fields.ByName("request_id"); f != nil {
+		m.Set(f, protoreflect.ValueOfString("key-1"))
+	}
+	if f := fields.ByName("update_mask"); f != nil { // without one the gateway makes one of the body
+		g.fill(m.Mutable(f).Message(), 1)
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
@@ -23,6 +22,7 @@ import (
 	"workflow.uniconnect/pkg/lifecycle"
 	"workflow.uniconnect/pkg/service"
 	"workflow.uniconnect/proto/openapi"
+	"workflow.uniconnect/services/gateway/internal/connlimit"
 	"workflow.uniconnect/services/gateway/internal/devlogin"
 	"workflow.uniconnect/services/gateway/internal/edge"
 	"workflow.uniconnect/services/gateway/internal/page"
@@ -34,7 +34,9 @@ const (
 	readHeaderTimeout = 5 * time.Second
 	idleTimeout       = 2 * time.Minute
 	maxConnections    = 4096
-	maxAnswer         = 32 << 20
+	// maxFromAddress is more than a proxy or a company's own address needs and leaves half to others.
+	maxFromAddress = maxConnections / 2
+	maxAnswer      = 32 << 20
 )
 
 // Service is the gateway.
@@ -87,13 +89,15 @@ func (s *Service) build(ctx context.Context, deps service.Deps) error {
 	}
 	s.stack.Push("listener", func(context.Context) error { return closeListener(listener) })
 	s.edge = handler
-	s.listener = netutil.LimitListener(listener, maxConnections)
-	// There is no write timeout: a stream lives as long as its reader. Bodies have a deadline of their own, in package edge.
+	limited := connlimit.New(listener, maxConnections, maxFromAddress)
+	s.listener = limited
+	// There is no write timeout: a stream lives as long as its reader. Package edge gives every call its deadlines.
 	s.http = &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    edge.MaxHeaderBytes,
+		ConnState:         limited.ConnState,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	return nil

@@ -181,17 +181,19 @@ func TestGateway_openapi(t *testing.T) {
 	}
 	slices.Sort(routes)
 	want := []string{
-		"DELETE /v1/workflows/{id}", "DELETE /v1/workflows/{id}/draft", "DELETE /v1/workflows/{workflowId}/backups/{id}",
-		"GET /v1/access/me", "GET /v1/actionTypes", "GET /v1/auditEntries", "GET /v1/deadLetters", "GET /v1/eventTypes",
-		"GET /v1/executions", "GET /v1/executions/{id}", "GET /v1/openapi.json", "GET /v1/templates", "GET /v1/templates/{id}",
-		"GET /v1/workflows", "GET /v1/workflows/{id}", "GET /v1/workflows/{id}/draft", "GET /v1/workflows/{id}:deletePreview",
-		"GET /v1/workflows/{id}:diff", "GET /v1/workflows/{id}:export", "GET /v1/workflows/{workflowId}/backups",
-		"GET /v1/workflows/{workflowId}/executions", "GET /v1/workflows/{workflowId}/revisions",
-		"GET /v1/workflows/{workflowId}/revisions/{revision}", "GET /v1/workflows:watch", "PATCH /v1/workflows/{id}", "POST /v1/events",
-		"POST /v1/workflows", "POST /v1/workflows/{id}:activate", "POST /v1/workflows/{id}:backup",
-		"POST /v1/workflows/{id}:deactivate", "POST /v1/workflows/{id}:duplicate", "POST /v1/workflows/{id}:publish",
-		"POST /v1/workflows/{id}:reset", "POST /v1/workflows/{workflowId}/backups/{id}:restore", "POST /v1/workflows/{workflowId}:run",
-		"POST /v1/workflows:import", "POST /v1/workflows:validate", "PUT /v1/workflows/{id}/draft",
+		"DELETE /v1/access/roles/{id}", "DELETE /v1/workflows/{id}", "DELETE /v1/workflows/{id}/draft",
+		"DELETE /v1/workflows/{workflowId}/backups/{id}", "GET /v1/access/me", "GET /v1/access/modules", "GET /v1/access/permissions",
+		"GET /v1/access/roles", "GET /v1/access/roles/{id}", "GET /v1/access/users", "GET /v1/actionTypes", "GET /v1/auditEntries",
+		"GET /v1/deadLetters", "GET /v1/eventTypes", "GET /v1/executions", "GET /v1/executions/{id}", "GET /v1/openapi.json",
+		"GET /v1/templates", "GET /v1/templates/{id}", "GET /v1/tenant/settings", "GET /v1/workflows", "GET /v1/workflows/{id}",
+		"GET /v1/workflows/{id}/draft", "GET /v1/workflows/{id}:deletePreview", "GET /v1/workflows/{id}:diff",
+		"GET /v1/workflows/{id}:export", "GET /v1/workflows/{workflowId}/backups", "GET /v1/workflows/{workflowId}/executions",
+		"GET /v1/workflows/{workflowId}/revisions", "GET /v1/workflows/{workflowId}/revisions/{revision}", "GET /v1/workflows:watch",
+		"PATCH /v1/access/modules/{module}", "PATCH /v1/access/roles/{id}", "PATCH /v1/access/users/{user}", "PATCH /v1/tenant/settings",
+		"PATCH /v1/workflows/{id}", "POST /v1/access/roles", "POST /v1/events", "POST /v1/workflows", "POST /v1/workflows/{id}:activate",
+		"POST /v1/workflows/{id}:backup", "POST /v1/workflows/{id}:deactivate", "POST /v1/workflows/{id}:duplicate",
+		"POST /v1/workflows/{id}:publish", "POST /v1/workflows/{id}:reset", "POST /v1/workflows/{workflowId}/backups/{id}:restore",
+		"POST /v1/workflows/{workflowId}:run", "POST /v1/workflows:import", "POST /v1/workflows:validate", "PUT /v1/workflows/{id}/draft",
 	}
 	if diff := cmp.Diff(want, routes); diff != "" {
 		t.Errorf("routes (-want +got):\n%s", diff)

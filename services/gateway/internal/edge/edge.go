@@ -2,7 +2,7 @@
 // into JSON. It decides who a caller is, never what the caller may do: that is the services' decision, made again by them for every
 // call. It holds no state.
 //
-// A call passes, in this order: observe (request id, trace, metrics, panics), guard (size of headers, cross-origin check), the routes
+// A call passes, in this order: observe (request id, trace, metrics, panics), guard (size of headers, headers that pretend, cross-origin check), the routes
 // of the contract, admit (token, then headers, then query and body), the generated translation, and conn, through which no metadata
 // leaves but what is listed there.
 package edge
@@ -74,7 +74,11 @@ func New(ctx context.Context, opts Options) (*Edge, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.handler, err = observe(opts.Telemetry, guard(http.HandlerFunc(e.route)))
+	guarded, err := guard(opts.Telemetry, http.HandlerFunc(e.route))
+	if err != nil {
+		return nil, err
+	}
+	e.handler, err = observe(opts.Telemetry, guarded)
 	if err != nil {
 		return nil, err
 	}

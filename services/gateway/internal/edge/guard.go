@@ -3,8 +3,10 @@ package edge
 import (
 	"net/http"
 	"strconv"
+	"time"
 
 	"workflow.uniconnect/pkg/fault"
+	"workflow.uniconnect/pkg/telemetry"
 )
 
 const (
@@ -26,29 +28,39 @@ func tooLarge(limit, what string, bytes int) error {
 		With(limitKey, limit).With("bytes", strconv.Itoa(bytes))
 }
 
+// answerTime is how long a call may take in all: its body, its RPC, and a reader that is slow. Streams have a time for each line instead.
+const answerTime = bodyTime + maxTimeout + 30*time.Second
+
 // guard refuses what no route should see, and sets the headers that no answer should lack.
-func guard(next http.Handler) http.Handler {
+func guard(t *telemetry.Telemetry, next http.Handler) (http.Handler, error) {
+	dropper, err := newDropper(t)
+	if err != nil {
+		return nil, err
+	}
 	origin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Only a test's writer cannot do this.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTime))
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 		h.Set("Cache-Control", "no-store")
 		if headerSize(r) > maxHeaders {
 			h.Set("Connection", "close")
 			writeError(w, r, tooLarge(limitHeaders, "request header", maxHeaders))
 			return
 		}
+		dropper.drop(r.Context(), r.Header)
 		if origin.Check(r) != nil || r.Header.Get("Origin") == "null" && !safe(r.Method) {
 			writeError(w, r, errCrossOrigin)
 			return
 		}
 		next.ServeHTTP(w, r)
-	})
+	}), nil
 }
 
 func safe(method string) bool {

@@ -30,6 +30,7 @@ func (e *Edge) streamed(w http.ResponseWriter, r *http.Request, next func(http.R
 	defer cancel(nil)
 	defer context.AfterFunc(e.streams, func() { cancel(context.Cause(e.streams)) })()
 	writer := &streamWriter{ResponseWriter: w, controller: http.NewResponseController(w)}
+	_ = writer.controller.SetWriteDeadline(time.Time{}) // the first line may be long in coming
 	// The connection may serve further calls.
 	defer func() { _ = writer.controller.SetWriteDeadline(time.Time{}) }()
 	next(writer, r.WithContext(ctx))
