@@ -13,8 +13,7 @@ type Store interface {
 	Get(ctx context.Context, tenant Tenant, id ID) (Workflow, error)
 	// Taken returns those of the titles that workflows of the tenant have.
 	Taken(ctx context.Context, tenant Tenant, titles []string) ([]string, error)
-	// Replay returns what was answered to the call's request id, and whether there is one.
-	Replay(ctx context.Context, call Call) (Answer, bool, error)
+	Replayer
 	// Create adds a workflow.
 	Create(ctx context.Context, call Call, w Workflow) (Workflow, error)
 	// Change moves a workflow from the version it was read at.
@@ -128,7 +127,7 @@ func (c *Catalog) Delete(ctx context.Context, call Call, target Target, confirm 
 		}
 		return Change{State: Deleting}, nil
 	})
-	if errors.Is(err, errForgotten) {
+	if errors.Is(err, ErrForgotten) {
 		// A repeated deletion that is over. What was deleted is known from the request alone.
 		return Workflow{Tenant: call.Tenant, ID: target.ID, State: Deleting}, nil
 	}

@@ -69,21 +69,37 @@ type Answer struct {
 // Nothing is the answer of a method that only has to be done.
 type Nothing struct{}
 
-// errForgotten answers a repeated request whose workflow was deleted since. To everybody but a deletion that means: there is none.
-var errForgotten = fmt.Errorf("the answer went with its workflow: %w", ErrNotFound)
+// ErrForgotten answers a repeated request whose workflow was deleted since. To everybody but a deletion that means: there is none.
+var ErrForgotten = fmt.Errorf("the answer went with its workflow: %w", ErrNotFound)
 
-// once answers a repeated request as the first time, and does do otherwise.
+// Replayer knows what was answered to request ids.
+type Replayer interface {
+	// Replay returns what was answered to the call's request id, and whether there is one.
+	Replay(ctx context.Context, call Call) (Answer, bool, error)
+}
+
+// once is Once for changes of workflows, which are announced.
 func once[T any](ctx context.Context, c *Catalog, call Call, do func() (T, error)) (T, error) {
-	if before, known, err := replay[T](ctx, c, call); known || err != nil {
+	return Once(ctx, c.deps.Store, call, func() (T, error) {
+		done, err := do()
+		if err == nil {
+			c.deps.Changed()
+		}
+		return done, err
+	})
+}
+
+// Once answers a repeated request as the first time, and does do otherwise, which keeps its answer in the transaction of its change.
+func Once[T any](ctx context.Context, store Replayer, call Call, do func() (T, error)) (T, error) {
+	if before, known, err := replay[T](ctx, store, call); known || err != nil {
 		return before, err
 	}
 	done, err := do()
 	if err == nil {
-		c.deps.Changed()
 		return done, nil
 	}
 	// The same request may have been answered meanwhile; what it did may even be why it could not be done again.
-	before, known, lookup := replay[T](ctx, c, call)
+	before, known, lookup := replay[T](ctx, store, call)
 	switch {
 	case known, lookup != nil && errors.Is(err, ErrRequestKnown):
 		return before, lookup
@@ -93,17 +109,17 @@ func once[T any](ctx context.Context, c *Catalog, call Call, do func() (T, error
 	return before, err
 }
 
-func replay[T any](ctx context.Context, c *Catalog, call Call) (T, bool, error) {
+func replay[T any](ctx context.Context, store Replayer, call Call) (T, bool, error) {
 	var before T
 	if call.RequestID == "" {
 		return before, false, nil
 	}
-	answer, known, err := c.deps.Store.Replay(ctx, call)
+	answer, known, err := store.Replay(ctx, call)
 	if err != nil || !known {
 		return before, false, err
 	}
 	if answer.Gone {
-		return before, true, errForgotten
+		return before, true, ErrForgotten
 	}
 	if err := json.Unmarshal(answer.Body, &before); err != nil {
 		return before, true, fmt.Errorf("decode the answer to a request: %w", err)
