@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/grpc"
 
 	"workflow.uniconnect/pkg/access"
@@ -39,7 +38,7 @@ import (
 const Name = "workflow-catalog"
 
 const (
-	maxConns = 12
+	apiConns, workerConns = 10, 4
 	// Both are below the deadline that clients set by default, so that the database gives up before they do.
 	statementTimeout = 4 * time.Second
 	lockTimeout      = 3 * time.Second
@@ -62,6 +61,7 @@ type Service struct {
 	stack       lifecycle.Stack
 	store       *postgres.Store
 	directory   *tenant.Directory
+	admin       *tenant.Administration
 	hub         *grpcapi.Hub
 	deletions   *deletion.Loop
 	definitions *grpcapi.Definitions
@@ -76,7 +76,7 @@ func Migrate(ctx context.Context, settings config.Settings) error {
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
 	}
-	return pgpool.Migrate(ctx, settings.DatabaseURL.Reveal(), postgres.Schema, files)
+	return pgpool.Migrate(ctx, settings.DatabaseURL.Reveal(), postgres.Schema, files, pgpool.API, pgpool.Worker)
 }
 
 // New builds the service and starts nothing. The database need not be there yet. Run closes what New opened; so does Close when Run is
@@ -90,8 +90,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 }
 
 func (s *Service) build(ctx context.Context) error {
-	pool, err := s.openPool(ctx)
-	if err != nil {
+	if err := s.openStore(ctx); err != nil {
 		return err
 	}
 	scheduler, err := s.dial(s.cfg.Settings.SchedulerAddr)
@@ -105,9 +104,11 @@ func (s *Service) build(ctx context.Context) error {
 	triggers, steps := peer.NewScheduler(scheduler), peer.NewExecutor(executor)
 	logger := s.cfg.Telemetry.Logger
 
-	s.store = postgres.NewStore(pool)
 	s.cfg.Readiness.Add(Name+": postgres", s.store.Ready)
 	s.directory = tenant.NewDirectory(s.store, grpcapi.Permissions())
+	s.admin = tenant.NewAdministration(tenant.AdministrationDeps{
+		Store: s.store, NewID: newRoleID, Permissions: grpcapi.Permissions(), Changed: s.accessChanged,
+	})
 	encode := grpcapi.Encoder(logger)
 	s.hub = feed.NewHub(s.store, encode, logger)
 	s.deletions = deletion.NewLoop(s.store, []deletion.Owner{triggers, steps}, logger)
@@ -131,20 +132,33 @@ func (s *Service) build(ctx context.Context) error {
 	}))
 }
 
-func (s *Service) openPool(ctx context.Context) (*pgxpool.Pool, error) {
-	pool, err := pgpool.Open(ctx, pgpool.Options{
-		URL: s.cfg.Settings.DatabaseURL.Reveal(), Schema: postgres.Schema, Name: Name, MaxConns: maxConns,
+// openStore opens the two pools: that of calls, which see one tenant each, and that of the loops.
+func (s *Service) openStore(ctx context.Context) error {
+	options := pgpool.Options{
+		URL: s.cfg.Settings.DatabaseURL.Reveal(), Schema: postgres.Schema, Name: Name, MaxConns: apiConns,
 		StatementTimeout: statementTimeout, LockTimeout: lockTimeout,
 		TracerProvider: s.cfg.Telemetry.TracerProvider, MeterProvider: s.cfg.Telemetry.MeterProvider,
-	})
-	if err != nil {
-		return nil, err
 	}
-	s.stack.Push("database pool", func(context.Context) error {
+	api, err := pgpool.OpenTenants(ctx, options)
+	if err != nil {
+		return err
+	}
+	s.pushPool(Name, api)
+	options.Name, options.MaxConns, options.Role = Name+" loops", workerConns, pgpool.Worker
+	worker, err := pgpool.Open(ctx, options)
+	if err != nil {
+		return err
+	}
+	s.pushPool(options.Name, worker)
+	s.store = postgres.NewStore(api, worker)
+	return nil
+}
+
+func (s *Service) pushPool(name string, pool interface{ Close() }) {
+	s.stack.Push("database pool of "+name, func(context.Context) error {
 		pool.Close()
 		return nil
 	})
-	return pool, nil
 }
 
 // dial connects to a peer with the service's own identity.
@@ -170,7 +184,7 @@ func (s *Service) listen(ctx context.Context, refusals *audit.Refusals, catalog 
 	}
 	s.server = server
 	s.stack.Push("grpc server", func(context.Context) error { return server.Close() })
-	accessServer := grpcapi.NewAccess(s.directory)
+	accessServer := grpcapi.NewAccess(s.directory, s.admin)
 	workflowv1.RegisterWorkflowCatalogServiceServer(server, catalog)
 	accessv1.RegisterAccessServiceServer(server, accessServer)
 	peerv1.RegisterGrantsServiceServer(server, accessServer)
@@ -207,6 +221,12 @@ func (s *Service) changed() {
 	s.deletions.Wake()
 }
 
+// accessChanged makes a commit about who may do what apply at once.
+func (s *Service) accessChanged() {
+	s.enforcer.Forget()
+	s.hub.Wake()
+}
+
 // allowed answers whether the caller of ctx may call a method.
 func (s *Service) allowed(ctx context.Context, method string) error {
 	caller, _ := auth.FromContext(ctx)
@@ -215,15 +235,25 @@ func (s *Service) allowed(ctx context.Context, method string) error {
 
 // grants answers the service's own gate from its own database.
 func (s *Service) grants(ctx context.Context, who auth.Principal) (access.Grants, error) {
-	p, err := s.directory.Profile(ctx, who.Tenant, who.Subject)
+	p, err := s.directory.Profile(ctx, who.Tenant, tenant.Who{Subject: who.Subject, TokenRoles: who.Roles})
 	if err != nil {
 		return access.Grants{}, err
 	}
-	g := access.Grants{ModuleEnabled: p.ModuleEnabled(tenant.ModuleWorkflow), Permissions: make(map[string]struct{}, len(p.Permissions))}
+	g := access.Grants{
+		TenantClosed: p.Closed, ModuleEnabled: p.ModuleEnabled(tenant.ModuleWorkflow), Permissions: make(map[string]struct{}, len(p.Permissions)),
+		Quotas: access.Quotas{
+			RequestsPerSecond: int(p.Quotas.RequestsPerSecond), Workflows: int(p.Quotas.Workflows), Streams: int(p.Quotas.Streams),
+		},
+	}
 	for _, name := range p.Permissions {
 		g.Permissions[name] = struct{}{}
 	}
 	return g, nil
+}
+
+func newRoleID() (tenant.RoleID, error) {
+	id, err := newID()
+	return tenant.RoleID(id), err
 }
 
 func newID() (workflow.ID, error) {

@@ -357,7 +357,7 @@ func TestService_access(t *testing.T) {
 	_, err = r.workflows().GetWorkflow(s.as(t, auth.Principal{Tenant: "acme", Subject: "agent"}), &workflowv1.GetWorkflowRequest{Id: w.GetId()})
 	wantFault(t, err, fault.KindPermissionDenied, "PERMISSION_MISSING")
 	_, err = r.workflows().GetWorkflow(s.as(t, auth.Principal{Tenant: "nowhere", Subject: "owner"}), &workflowv1.GetWorkflowRequest{Id: w.GetId()})
-	wantFault(t, err, fault.KindPermissionDenied, "MODULE_DISABLED")
+	wantFault(t, err, fault.KindPermissionDenied, "TENANT_STATE")
 	_, err = r.workflows().GetWorkflow(t.Context(), &workflowv1.GetWorkflowRequest{Id: w.GetId()})
 	wantFault(t, err, fault.KindUnauthenticated, "TOKEN_MISSING")
 	_, err = r.definitions().GetRevision(s.owner(t), &peerv1.GetRevisionRequest{Tenant: "acme", WorkflowId: w.GetId()})

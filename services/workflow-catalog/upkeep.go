@@ -17,6 +17,8 @@ const (
 	keepChanges    = 7 * 24 * time.Hour
 	keepRequests   = 7 * 24 * time.Hour
 	keepTombstones = 30 * 24 * time.Hour
+	// Events are kept for 7 days, and whoever handles one has to know what the gate was when it was published.
+	keepGates = 8 * 24 * time.Hour
 )
 
 // upkeep drops what has been kept long enough, and lists what a program of the release before has changed, now and then.
@@ -34,7 +36,7 @@ func (s *Service) upkeep(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
-		keep := postgres.Retention{Changes: keepChanges, Requests: keepRequests, Tombstones: keepTombstones}
+		keep := postgres.Retention{Changes: keepChanges, Requests: keepRequests, Tombstones: keepTombstones, Gates: keepGates}
 		if err := s.store.Prune(ctx, keep); err != nil && ctx.Err() == nil {
 			s.cfg.Telemetry.Logger.WarnContext(ctx, "old rows stay for another round", "error", err)
 		}

@@ -27,6 +27,8 @@ type Entry struct {
 	Action string
 	// WorkflowID is empty where there is none.
 	WorkflowID workflow.ID
+	// Resource is what it is about where that is no workflow, as in `roles/{id}`.
+	Resource string
 	// Outcome is OK or the kind of the refusal, Reason its reason.
 	Outcome, Reason string
 	// Origin is the address that the call came from, UserAgent what the caller's program calls itself.
@@ -48,6 +50,7 @@ const (
 	Reason
 	RequestID
 	CreateTime
+	Resource
 )
 
 // Relation compares a field with a value.

@@ -32,6 +32,19 @@ const (
 	Definition Kind = 1
 	// Annotation is a change of what is beside them: a backup, a draft.
 	Annotation Kind = 2
+	// Gate is a change of whether anything of a tenant starts. It is of no workflow: ID is empty, and Gate says what the gate is.
+	Gate Kind = 3
+)
+
+// GateState is what a tenant's gate is.
+type GateState int16
+
+// The states of a gate.
+const (
+	Closed GateState = 1
+	Opened GateState = 2
+	// Gone is closed for good: the tenant is on its way out.
+	Gone GateState = 3
 )
 
 // Change is one change as watchers need it: what the workflow was after it. Backup and draft are those of when the change was read.
@@ -44,6 +57,8 @@ type Change struct {
 	Revision int32
 	State    workflow.State
 	Version  int64
+	// Gate is set for the kind Gate.
+	Gate GateState
 	// Gone says that nothing is left of the workflow by now.
 	Gone bool
 	// At is when it took effect; ActiveSince is when the workflow last became ACTIVE.

@@ -13,6 +13,7 @@ import (
 	"workflow.uniconnect/pkg/auth"
 	"workflow.uniconnect/pkg/fault"
 	"workflow.uniconnect/pkg/listing"
+	accessv1 "workflow.uniconnect/proto/gen/go/uniconnect/access/v1"
 	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
 	"workflow.uniconnect/services/workflow-catalog/internal/audit"
 	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
@@ -21,7 +22,7 @@ import (
 func auditSchema() *listing.Schema {
 	equality := []listing.Operator{listing.Equal, listing.NotEqual}
 	schema := &listing.Schema{}
-	for _, name := range []string{"actor", "action", "workflow_id", "outcome", "reason", "request_id"} {
+	for _, name := range []string{"actor", "action", "workflow_id", "outcome", "reason", "request_id", "resource"} {
 		schema.Fields = append(schema.Fields, listing.Field{Name: name, Operators: equality})
 	}
 	schema.Fields = append(schema.Fields, listing.Field{
@@ -82,6 +83,7 @@ func entryMessage(e audit.Entry) *workflowv1.AuditEntry {
 		Id: strconv.FormatInt(e.ID, 10), CreateTime: timestamp(e.At), Actor: e.Actor, Action: e.Action, WorkflowId: string(e.WorkflowID),
 		Outcome: e.Outcome, Reason: e.Reason, Origin: e.Origin, UserAgent: e.UserAgent,
 		BeforeHash: hex.EncodeToString(e.BeforeHash), AfterHash: hex.EncodeToString(e.AfterHash), RequestId: e.RequestID,
+		Resource: e.Resource,
 	}
 }
 
@@ -117,6 +119,8 @@ func auditField(name string) audit.Field {
 		return audit.Reason
 	case "request_id":
 		return audit.RequestID
+	case "resource":
+		return audit.Resource
 	case fieldCreateTime:
 		return audit.CreateTime
 	}
@@ -162,6 +166,7 @@ func Refused(refusals *audit.Refusals) func(ctx context.Context, fullMethod stri
 		}
 		entry := audit.Entry{
 			Tenant: workflow.Tenant(caller.Tenant), Actor: caller.Subject, Action: path.Base(fullMethod), WorkflowID: workflowOf(req),
+			Resource: resourceOf(req),
 		}
 		if mutation {
 			entry.RequestID = requestIDOf(ctx, mutates)
@@ -176,7 +181,7 @@ func Refused(refusals *audit.Refusals) func(ctx context.Context, fullMethod stri
 func workflowOf(req any) workflow.ID {
 	var id string
 	switch r := req.(type) {
-	case *workflowv1.CreateWorkflowRequest:
+	case *workflowv1.CreateWorkflowRequest, *accessv1.GetRoleRequest, *accessv1.DeleteRoleRequest:
 	case interface{ GetWorkflowId() string }:
 		id = r.GetWorkflowId()
 	case interface{ GetId() string }:
@@ -188,6 +193,32 @@ func workflowOf(req any) workflow.ID {
 		return ""
 	}
 	return workflow.ID(id)
+}
+
+// resourceOf returns what a request of AccessService is about, as the audit names it; empty when it is about none, or names what cannot be
+// one.
+func resourceOf(req any) string {
+	role := func(id string) string {
+		if !isUUID(id) {
+			return ""
+		}
+		return "roles/" + id
+	}
+	switch r := req.(type) {
+	case *accessv1.GetRoleRequest:
+		return role(r.GetId())
+	case *accessv1.DeleteRoleRequest:
+		return role(r.GetId())
+	case *accessv1.UpdateRoleRequest:
+		return role(r.GetRole().GetId())
+	case *accessv1.UpdateUserRequest:
+		return "users/" + printable(r.GetUser().GetUser(), maxSubject)
+	case *accessv1.UpdateModuleRequest:
+		return "modules/" + printable(r.GetModule().GetModule(), maxSubject)
+	case *accessv1.UpdateTenantSettingsRequest:
+		return "settings"
+	}
+	return ""
 }
 
 // requestIDOf returns a request's id, empty when it is one that is refused.

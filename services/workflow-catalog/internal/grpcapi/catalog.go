@@ -9,6 +9,7 @@ import (
 	"workflow.uniconnect/pkg/fault"
 	"workflow.uniconnect/pkg/faultpoint"
 	"workflow.uniconnect/pkg/grpcserver"
+	accessv1 "workflow.uniconnect/proto/gen/go/uniconnect/access/v1"
 	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
 	"workflow.uniconnect/services/workflow-catalog/internal/audit"
 	"workflow.uniconnect/services/workflow-catalog/internal/deletion"
@@ -62,6 +63,11 @@ func HandlerValidated() []string {
 		workflowv1.WorkflowCatalogService_CreateWorkflow_FullMethodName,
 		workflowv1.WorkflowCatalogService_UpdateWorkflow_FullMethodName,
 		workflowv1.WorkflowCatalogService_ValidateWorkflow_FullMethodName,
+		accessv1.AccessService_UpdateModule_FullMethodName,
+		accessv1.AccessService_CreateRole_FullMethodName,
+		accessv1.AccessService_UpdateRole_FullMethodName,
+		accessv1.AccessService_UpdateUser_FullMethodName,
+		accessv1.AccessService_UpdateTenantSettings_FullMethodName,
 	}
 }
 

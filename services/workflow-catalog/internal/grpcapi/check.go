@@ -138,6 +138,14 @@ func unique(violations []fault.Violation) []fault.Violation {
 	})
 }
 
+// unprefixed names violations below a field as that field's own message names them, which is how REST sees it.
+func unprefixed(violations []fault.Violation, field string) []fault.Violation {
+	for i := range violations {
+		violations[i].Field = strings.TrimPrefix(violations[i].Field, field+".")
+	}
+	return violations
+}
+
 // withoutPrefix drops violations below a field, which is checked by itself.
 func withoutPrefix(violations []fault.Violation, field string) []fault.Violation {
 	return slices.DeleteFunc(violations, func(v fault.Violation) bool {

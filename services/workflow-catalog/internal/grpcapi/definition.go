@@ -18,6 +18,8 @@ import (
 type Fed struct {
 	// definition is for those who start workflows; nil when the change does not concern them.
 	definition *peerv1.Definition
+	// gate is for them too; nil for all but changes of a gate, which have nothing else.
+	gate *peerv1.TenantGate
 	// card is for those who look at workflows: without steps and settings. It is nil when the workflow is gone.
 	card *workflowv1.Workflow
 	id   string
@@ -27,6 +29,11 @@ type Fed struct {
 // end the feed of all others.
 func Encoder(logger *slog.Logger) func(feed.Change) Fed {
 	return func(c feed.Change) Fed {
+		if c.Kind == feed.Gate {
+			return Fed{gate: &peerv1.TenantGate{
+				Tenant: string(c.Tenant), Open: c.Gate == feed.Opened, EffectiveTime: timestamp(c.At), Deleted: c.Gate == feed.Gone,
+			}}
+		}
 		out := Fed{id: string(c.ID)}
 		trigger, dateRange, err := startOf(c)
 		if err != nil {

@@ -37,27 +37,41 @@ func merge(current, patch *workflowv1.Workflow, paths []string) (*workflowv1.Wor
 	if state := patch.GetState(); state != workflowv1.Workflow_STATE_UNSPECIFIED && state != current.GetState() {
 		found = append(found, fault.Violation{Field: "state", Description: "is changed by activate and deactivate"})
 	}
+	return merged, append(found, take(merged, patch, paths, masked{noun: "workflow", role: roleOf})...)
+}
+
+// masked is what an update may name.
+type masked struct {
+	noun string
+	role func(protoreflect.Name) fieldRole
+}
+
+// take gives merged the masked fields of patch, a message of the same type.
+func take(merged, patch proto.Message, paths []string, m masked) []fault.Violation {
 	dst, src := merged.ProtoReflect(), patch.ProtoReflect()
 	fields := src.Descriptor().Fields()
 	everything := len(paths) == 1 && paths[0] == "*"
 	if len(paths) == 0 || everything {
 		for i := range fields.Len() {
-			if f := fields.Get(i); roleOf(f.Name()) == configurable && (everything || src.Has(f)) {
+			if f := fields.Get(i); m.role(f.Name()) == configurable && (everything || src.Has(f)) {
 				assign(dst, src, f)
 			}
 		}
-		return merged, found
+		return nil
 	}
+	var found []fault.Violation
 	for _, path := range paths {
 		route, ok := resolve(fields, path)
 		switch {
 		case !ok:
-			found = append(found, fault.Violation{Field: "updateMask", Description: "path " + strings.ToValidUTF8(path, "\uFFFD") + " is not a field of a workflow"})
-		case roleOf(route[0].Name()) == configurable:
+			found = append(found, fault.Violation{
+				Field: "updateMask", Description: "path " + strings.ToValidUTF8(path, "\uFFFD") + " is not a field of a " + m.noun,
+			})
+		case m.role(route[0].Name()) == configurable:
 			follow(dst, src, route)
 		}
 	}
-	return merged, found
+	return found
 }
 
 // resolve finds the fields along a path.

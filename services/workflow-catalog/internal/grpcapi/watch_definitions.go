@@ -116,16 +116,29 @@ func (w *watch) snapshot(ctx context.Context) error {
 	}
 	msg := &peerv1.WatchDefinitionsResponse{}
 	size := 0
+	// room sends what there is when n bytes more would be too many.
+	room := func(n int) error {
+		if size += n; size <= batchBytes && len(msg.Definitions) < feed.PageSize {
+			return nil
+		}
+		full := msg
+		msg, size = &peerv1.WatchDefinitionsResponse{}, n
+		return w.send(full)
+	}
 	window, err := w.service.deps.Source.Snapshot(ctx, feed.PageSize, func(batch []feed.Change) error {
 		for _, c := range batch {
-			d := w.service.deps.Encode(c).definition
-			if size += proto.Size(d); size > batchBytes || len(msg.Definitions) == feed.PageSize {
-				if err := w.send(msg); err != nil {
+			fed := w.service.deps.Encode(c)
+			if fed.gate != nil {
+				if err := room(proto.Size(fed.gate)); err != nil {
 					return err
 				}
-				msg, size = &peerv1.WatchDefinitionsResponse{}, proto.Size(d)
+				msg.TenantGates = append(msg.TenantGates, fed.gate)
+				continue
 			}
-			msg.Definitions = append(msg.Definitions, d)
+			if err := room(proto.Size(fed.definition)); err != nil {
+				return err
+			}
+			msg.Definitions = append(msg.Definitions, fed.definition)
 		}
 		return nil
 	})
@@ -162,6 +175,10 @@ func (w *watch) changes(batch feed.Batch[Fed]) error {
 	size := 0
 	for _, e := range batch.Entries {
 		w.at = e.Seq
+		if e.Item.gate != nil {
+			msg.TenantGates = append(msg.TenantGates, e.Item.gate)
+			continue
+		}
 		if e.Item.definition == nil {
 			continue
 		}
@@ -178,7 +195,7 @@ func (w *watch) changes(batch feed.Batch[Fed]) error {
 		w.asOf = batch.AsOf
 		msg.AsOfTime = timestamp(w.asOf)
 	}
-	if len(msg.Definitions) == 0 && msg.AsOfTime == nil {
+	if len(msg.Definitions)+len(msg.TenantGates) == 0 && msg.AsOfTime == nil {
 		return nil
 	}
 	msg.ResumeToken = resumeToken(w.feed, w.at)

@@ -165,8 +165,13 @@ func (w *workflowWatch) stored(ctx context.Context) (feed.Batch[Fed], error) {
 
 // changes sends a batch; an empty one is sent as a sign of life.
 func (w *workflowWatch) changes(ctx context.Context, batch feed.Batch[Fed]) error {
+	sent := false
 	for _, e := range batch.Entries {
 		w.at = e.Seq
+		if e.Item.gate != nil {
+			continue // the gate of this watch is passed with every message
+		}
+		sent = true
 		msg := &workflowv1.WatchWorkflowsResponse{Change: &workflowv1.WatchWorkflowsResponse_DeletedId{DeletedId: e.Item.id}}
 		if e.Item.card != nil {
 			msg.Change = &workflowv1.WatchWorkflowsResponse_Workflow{Workflow: e.Item.card}
@@ -176,7 +181,7 @@ func (w *workflowWatch) changes(ctx context.Context, batch feed.Batch[Fed]) erro
 		}
 	}
 	w.at = batch.At
-	if len(batch.Entries) > 0 {
+	if sent {
 		return nil
 	}
 	return w.send(ctx, &workflowv1.WatchWorkflowsResponse{})

@@ -14,10 +14,11 @@ import (
 )
 
 const insertAudit = `
-INSERT INTO audit_entries (tenant, at, actor, action, workflow_id, outcome, reason, origin, user_agent, before_hash, after_hash, request_id)
-VALUES ($1, coalesce($2::timestamptz, clock_timestamp()), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`
+INSERT INTO audit_entries (tenant, at, actor, action, workflow_id, outcome, reason, origin, user_agent, before_hash, after_hash, request_id,
+    resource)
+VALUES ($1, coalesce($2::timestamptz, clock_timestamp()), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`
 
-// execer runs a statement: a transaction, or the pool.
+// execer runs a statement: a transaction, or a tenant's database.
 type execer interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 }
@@ -33,7 +34,7 @@ func writeAudit(ctx context.Context, db execer, e audit.Entry) error {
 		id = &e.WorkflowID
 	}
 	if _, err := db.Exec(ctx, insertAudit, e.Tenant, at, e.Actor, e.Action, id, e.Outcome, e.Reason, e.Origin, e.UserAgent,
-		e.BeforeHash, e.AfterHash, e.RequestID); err != nil {
+		e.BeforeHash, e.AfterHash, e.RequestID, e.Resource); err != nil {
 		return fmt.Errorf("write the audit: %w", err)
 	}
 	return nil
@@ -49,25 +50,25 @@ func entryOf(call workflow.Call, id workflow.ID) audit.Entry {
 
 // Append adds an entry.
 func (s *Store) Append(ctx context.Context, entry audit.Entry) error {
-	return wrap("append to the audit", writeAudit(ctx, s.pool, entry))
+	return wrap("append to the audit", writeAudit(ctx, s.of(entry.Tenant), entry))
 }
 
 // selectEntries is completed by auditSQL.
 const selectEntries = `
-SELECT id, at, actor, action, workflow_id, outcome, reason, origin, user_agent, before_hash, after_hash, request_id
+SELECT id, at, actor, action, workflow_id, outcome, reason, origin, user_agent, before_hash, after_hash, request_id, resource
 FROM audit_entries WHERE tenant = $1`
 
 // Entries returns a tenant's entries, newest first.
 func (s *Store) Entries(ctx context.Context, tenant workflow.Tenant, query audit.Query) ([]audit.Entry, error) {
 	sql, args := auditSQL(tenant, query)
 	var entries []audit.Entry
-	err := s.asWritten(ctx, sql, args, func(r pgx.Rows) error {
+	err := s.asWritten(ctx, tenant, sql, args, func(r pgx.Rows) error {
 		var err error
 		entries, err = pgx.CollectRows(r, func(row pgx.CollectableRow) (audit.Entry, error) {
 			e := audit.Entry{Tenant: tenant}
 			var id *workflow.ID
 			err := row.Scan(&e.ID, &e.At, &e.Actor, &e.Action, &id, &e.Outcome, &e.Reason, &e.Origin, &e.UserAgent,
-				&e.BeforeHash, &e.AfterHash, &e.RequestID)
+				&e.BeforeHash, &e.AfterHash, &e.RequestID, &e.Resource)
 			e.WorkflowID = deref(id)
 			return e, err
 		})
@@ -123,6 +124,8 @@ func auditColumn(f audit.Field) (column, kind string) {
 		return "request_id", "text"
 	case audit.CreateTime:
 		return "at", "timestamptz"
+	case audit.Resource:
+		return "resource", "text"
 	case audit.Actor:
 	}
 	return "actor", "text"

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -70,16 +71,28 @@ ORDER BY c.seq`
 
 // Changes returns up to limit changes after a number, in order. A workflow that is gone by now shows as DELETING in all its changes.
 func (s *Store) Changes(ctx context.Context, after feed.Seq, limit int) (feed.Window, []feed.Change, error) {
-	return s.changes(ctx, after, limit, nil)
+	return readChanges(ctx, s.pool, after, limit, nil)
 }
 
-// ChangesOf is Changes for those of one tenant.
+// ChangesOf is Changes for those of one tenant. The tenant sees none of the others' rows, so how far the feed has come is read before: what
+// is committed in between is left for the next time.
 func (s *Store) ChangesOf(ctx context.Context, tenant workflow.Tenant, after feed.Seq, limit int) (feed.Window, []feed.Change, error) {
-	return s.changes(ctx, after, limit, &tenant)
+	var before feed.Window
+	err := s.pool.QueryRow(ctx, selectWindow).Scan(&before.Feed, &before.Floor, &before.Newest, &before.AsOf)
+	if err != nil {
+		return feed.Window{}, nil, wrap("read how far the feed has come", err)
+	}
+	window, changes, err := readChanges(ctx, s.of(tenant), after, limit, &tenant)
+	if err != nil {
+		return feed.Window{}, nil, err
+	}
+	window.Newest, window.AsOf = before.Newest, before.AsOf
+	changes = slices.DeleteFunc(changes, func(c feed.Change) bool { return c.Seq > before.Newest })
+	return window, changes, nil
 }
 
-func (s *Store) changes(ctx context.Context, after feed.Seq, limit int, tenant *workflow.Tenant) (feed.Window, []feed.Change, error) {
-	rows, err := s.pool.Query(ctx, selectChanges, after, limit, tenant)
+func readChanges(ctx context.Context, db querier, after feed.Seq, limit int, tenant *workflow.Tenant) (feed.Window, []feed.Change, error) {
+	rows, err := db.Query(ctx, selectChanges, after, limit, tenant)
 	if err != nil {
 		return feed.Window{}, nil, wrap("read changes", err)
 	}
@@ -132,7 +145,10 @@ func (r *changeRow) change() feed.Change {
 		Description: deref(r.description), CreateTime: deref(r.created), CreateUser: deref(r.createUser),
 		UpdateTime: deref(r.updated), UpdateUser: deref(r.updateUser), LastBackup: r.notes.backup(), Draft: r.notes.draft(),
 	}
-	if r.title == nil {
+	switch {
+	case c.Kind == feed.Gate:
+		c.Gate, c.State = feed.GateState(c.State), 0
+	case r.title == nil:
 		c.State = workflow.Deleting
 	}
 	return c
@@ -168,7 +184,8 @@ ORDER BY w.tenant, w.id`
 
 const firstID workflow.ID = "00000000-0000-0000-0000-000000000000"
 
-// Snapshot calls yield with all ACTIVE workflows, in batches of up to limit, as of the newest change of the window that it returns.
+// Snapshot calls yield with the gates' history, and then with all ACTIVE workflows in batches of up to limit, as of the newest change of the
+// window that it returns.
 func (s *Store) Snapshot(ctx context.Context, limit int, yield func([]feed.Change) error) (feed.Window, error) {
 	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
@@ -180,6 +197,15 @@ func (s *Store) Snapshot(ctx context.Context, limit int, yield func([]feed.Chang
 	row := tx.QueryRow(ctx, selectWindow)
 	if err := row.Scan(&window.Feed, &window.Floor, &window.Newest, &window.AsOf); err != nil {
 		return feed.Window{}, wrap("read snapshot", err)
+	}
+	gates, err := readGates(ctx, tx)
+	if err != nil {
+		return feed.Window{}, wrap("read snapshot", err)
+	}
+	if len(gates) > 0 {
+		if err := yield(gates); err != nil {
+			return feed.Window{}, err
+		}
 	}
 	last := feed.Change{ID: firstID}
 	for {
@@ -224,6 +250,27 @@ func readActive(ctx context.Context, tx pgx.Tx, last feed.Change, limit int) ([]
 	})
 }
 
+const selectGates = `SELECT tenant, seq, state, at FROM tenant_gates ORDER BY tenant, seq`
+
+func readGates(ctx context.Context, tx pgx.Tx) ([]feed.Change, error) {
+	rows, err := tx.Query(ctx, selectGates)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (feed.Change, error) {
+		c := feed.Change{Kind: feed.Gate}
+		err := row.Scan(&c.Tenant, &c.Seq, &c.Gate, &c.At)
+		return c, err
+	})
+}
+
+// pruneGates leaves a closed gate that was opened, if at all, within the time that is kept.
+const pruneGates = `
+DELETE FROM tenant_gates g
+WHERE at < now() - make_interval(secs => $1)
+    AND (state = 2 OR EXISTS (
+        SELECT FROM tenant_gates n WHERE n.tenant = g.tenant AND n.seq > g.seq AND n.at < now() - make_interval(secs => $1)))`
+
 const pruneChanges = `
 WITH dropped AS (
     DELETE FROM changes WHERE seq <= (SELECT max(seq) FROM changes WHERE at < now() - make_interval(secs => $1)) RETURNING seq
@@ -243,7 +290,7 @@ WITH dropped AS (
 UPDATE feed SET pruned_through = greatest(pruned_through, (SELECT max(seq) FROM dropped))`
 
 // Retention is how long what is kept for a while is kept.
-type Retention struct{ Changes, Requests, Tombstones time.Duration }
+type Retention struct{ Changes, Requests, Tombstones, Gates time.Duration }
 
 // Prune drops what is older than its retention. It may leave some for the next time.
 func (s *Store) Prune(ctx context.Context, keep Retention) error {
@@ -251,7 +298,7 @@ func (s *Store) Prune(ctx context.Context, keep Retention) error {
 	for _, task := range []struct {
 		query string
 		keep  time.Duration
-	}{{pruneChanges, keep.Changes}, {pruneRequests, keep.Requests}, {pruneTombstones, keep.Tombstones}} {
+	}{{pruneChanges, keep.Changes}, {pruneRequests, keep.Requests}, {pruneTombstones, keep.Tombstones}, {pruneGates, keep.Gates}} {
 		if _, err := s.pool.Exec(ctx, task.query, task.keep.Seconds()); err != nil {
 			errs = append(errs, wrap("prune", err))
 		}

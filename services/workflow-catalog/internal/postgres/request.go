@@ -42,7 +42,11 @@ func answerRequest(ctx context.Context, tx pgx.Tx, call workflow.Call, id workfl
 	if err != nil {
 		return fmt.Errorf("encode the answer: %w", err)
 	}
-	if _, err := tx.Exec(ctx, updateRequest, call.Tenant, call.RequestID, id, body); err != nil {
+	var of *workflow.ID // NULL where it tells of none
+	if id != "" {
+		of = &id
+	}
+	if _, err := tx.Exec(ctx, updateRequest, call.Tenant, call.RequestID, of, body); err != nil {
 		return fmt.Errorf("keep the answer: %w", err)
 	}
 	return nil
@@ -56,7 +60,7 @@ func (s *Store) Remember(ctx context.Context, call workflow.Call, w workflow.Wor
 	if call.RequestID == "" {
 		return nil
 	}
-	return s.inTx(ctx, "keep answer", func(tx pgx.Tx) error {
+	return s.inTenant(ctx, call.Tenant, "keep answer", func(tx pgx.Tx) error {
 		if err := claimRequest(ctx, tx, call); err != nil {
 			return err
 		}
@@ -83,7 +87,7 @@ SELECT hash = $3 AND method = $4, answer FROM requests WHERE tenant = $1 AND req
 func (s *Store) Replay(ctx context.Context, call workflow.Call) (workflow.Answer, bool, error) {
 	var same bool
 	var answer workflow.Answer
-	err := s.pool.QueryRow(ctx, selectRequest, call.Tenant, call.RequestID, call.Hash, call.Method).Scan(&same, &answer.Body)
+	err := s.of(call.Tenant).QueryRow(ctx, selectRequest, call.Tenant, call.RequestID, call.Hash, call.Method).Scan(&same, &answer.Body)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return workflow.Answer{}, false, nil

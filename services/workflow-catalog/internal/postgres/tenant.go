@@ -2,38 +2,13 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
 	"workflow.uniconnect/services/workflow-catalog/internal/tenant"
 )
-
-const selectProfile = `
-SELECT ARRAY(
-           SELECT m.module FROM modules m JOIN tenants t ON t.tenant = m.tenant
-           WHERE m.tenant = $1 AND m.enabled AND t.state = 1 ORDER BY m.module
-       ),
-       ARRAY(
-           SELECT r.title FROM user_roles u JOIN roles r ON r.tenant = u.tenant AND r.id = u.role_id
-           WHERE u.tenant = $1 AND u.subject = $2 ORDER BY r.title
-       ),
-       EXISTS (
-           SELECT FROM user_roles u JOIN roles r ON r.tenant = u.tenant AND r.id = u.role_id
-           WHERE u.tenant = $1 AND u.subject = $2 AND r.grants_all
-       ),
-       ARRAY(
-           SELECT DISTINCT p.permission FROM user_roles u
-           JOIN role_permissions p ON p.tenant = u.tenant AND p.role_id = u.role_id
-           WHERE u.tenant = $1 AND u.subject = $2 ORDER BY p.permission
-       )`
-
-// Profile returns what is known of a user.
-func (s *Store) Profile(ctx context.Context, tenantName, subject string) (tenant.Profile, error) {
-	var p tenant.Profile
-	err := s.pool.QueryRow(ctx, selectProfile, tenantName, subject).Scan(&p.Modules, &p.Roles, &p.GrantsAll, &p.Permissions)
-	return p, wrap("read profile", err)
-}
 
 const (
 	insertTenant = `INSERT INTO tenants (tenant, title, time_zone) VALUES ($1, $2, $3) ON CONFLICT (tenant) DO NOTHING`
@@ -48,32 +23,47 @@ INSERT INTO user_roles (tenant, subject, role_id)
 SELECT tenant, $2, id FROM roles WHERE tenant = $1 AND title = ANY($3::text[])`
 )
 
-// AddTenant writes a tenant with everything in the seed unless the tenant exists.
+// tombstoned asks whether a name was a tenant's until lately.
+const tombstoned = `SELECT EXISTS (SELECT FROM tenant_tombstones WHERE tenant = $1 AND at > clock_timestamp() - interval '30 days')`
+
+// AddTenant writes a tenant with everything in the seed unless the tenant exists, or did until lately.
 func (s *Store) AddTenant(ctx context.Context, seed tenant.Seed) (bool, error) {
-	added := false
-	err := s.inTx(ctx, "add tenant", func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, insertTenant, seed.Tenant, seed.Title, seed.TimeZone)
-		added = tag.RowsAffected() > 0
-		if err != nil || !added {
-			return err
+	err := s.inTx(ctx, "add tenant", func(tx pgx.Tx) error { return addTenant(ctx, tx, seed) })
+	if errors.Is(err, tenant.ErrExists) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// addTenant writes a tenant with everything in the seed, or answers ErrExists.
+func addTenant(ctx context.Context, tx pgx.Tx, seed tenant.Seed) error {
+	tag, err := tx.Exec(ctx, insertTenant, seed.Tenant, seed.Title, seed.TimeZone)
+	if err != nil {
+		return err
+	}
+	// The tombstone of a tenant that is just being removed is there once the insertion did not meet the tenant any more.
+	var was bool
+	if err := tx.QueryRow(ctx, tombstoned, seed.Tenant).Scan(&was); err != nil {
+		return err
+	}
+	if was || tag.RowsAffected() == 0 {
+		return tenant.ErrExists
+	}
+	if _, err := tx.Exec(ctx, insertModule, seed.Tenant, tenant.ModuleWorkflow); err != nil {
+		return err
+	}
+	for _, role := range seed.Roles {
+		if _, err := tx.Exec(ctx, insertRole, seed.Tenant, role.Title, role.BuiltIn, role.GrantsAll); err != nil {
+			return fmt.Errorf("role %q: %w", role.Title, err)
 		}
-		if _, err := tx.Exec(ctx, insertModule, seed.Tenant, tenant.ModuleWorkflow); err != nil {
-			return err
+		if _, err := tx.Exec(ctx, insertPermission, seed.Tenant, role.Title, role.Permissions); err != nil {
+			return fmt.Errorf("role %q: %w", role.Title, err)
 		}
-		for _, role := range seed.Roles {
-			if _, err := tx.Exec(ctx, insertRole, seed.Tenant, role.Title, role.BuiltIn, role.GrantsAll); err != nil {
-				return fmt.Errorf("role %q: %w", role.Title, err)
-			}
-			if _, err := tx.Exec(ctx, insertPermission, seed.Tenant, role.Title, role.Permissions); err != nil {
-				return fmt.Errorf("role %q: %w", role.Title, err)
-			}
+	}
+	for _, user := range seed.Users {
+		if _, err := tx.Exec(ctx, insertUserRoles, seed.Tenant, user.Subject, user.Roles); err != nil {
+			return fmt.Errorf("user %q: %w", user.Subject, err)
 		}
-		for _, user := range seed.Users {
-			if _, err := tx.Exec(ctx, insertUserRoles, seed.Tenant, user.Subject, user.Roles); err != nil {
-				return fmt.Errorf("user %q: %w", user.Subject, err)
-			}
-		}
-		return nil
-	})
-	return added, err
+	}
+	return nil
 }

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"time"
-	_ "time/tzdata" // zones must be known on machines that have none
 )
 
 // ModuleWorkflow is the module that every workflow method stands behind.
@@ -20,16 +18,7 @@ const (
 	RoleUser        = "User"
 )
 
-// Role is a set of permissions with a title.
-type Role struct {
-	Title string
-	// GrantsAll includes what later releases add.
-	GrantsAll   bool
-	Permissions []string
-	BuiltIn     bool
-}
-
-// User is a subject of tokens with the titles of its roles.
+// User is a subject of tokens with the titles of the roles that it was given.
 type User struct {
 	Subject string
 	Roles   []string
@@ -42,10 +31,20 @@ type Seed struct {
 	Users                   []User
 }
 
-// Profile is what is known of a user of a tenant. A user or tenant that nobody has heard of has an empty one.
+// Who is a subject of tokens, with the roles that its token claims.
+type Who struct {
+	Subject    string
+	TokenRoles []string
+}
+
+// Profile is what is known of a user of a tenant. A user that nobody has heard of has no roles.
 type Profile struct {
+	// Closed says that the tenant is suspended, on its way out, or does not exist.
+	Closed bool
+	Quotas Quotas
 	// Modules are those enabled for the tenant.
-	Modules     []string
+	Modules []string
+	// Roles are those given and those that the tenant has mapped the token's to, by title.
 	Roles       []string
 	GrantsAll   bool
 	Permissions []string
@@ -57,7 +56,7 @@ func (p *Profile) ModuleEnabled(module string) bool { return slices.Contains(p.M
 // Store keeps tenants.
 type Store interface {
 	// Profile returns what is known of a user.
-	Profile(ctx context.Context, tenant, subject string) (Profile, error)
+	Profile(ctx context.Context, tenant string, who Who) (Profile, error)
 	// AddTenant writes a tenant with everything in the seed unless the tenant exists, and says whether it did.
 	AddTenant(ctx context.Context, seed Seed) (added bool, err error)
 }
@@ -74,8 +73,8 @@ func NewDirectory(store Store, permissions []string) *Directory {
 }
 
 // Profile returns what is known of a user, with the permissions of a role that grants all spelled out, sorted.
-func (d *Directory) Profile(ctx context.Context, tenant, subject string) (Profile, error) {
-	p, err := d.store.Profile(ctx, tenant, subject)
+func (d *Directory) Profile(ctx context.Context, tenant string, who Who) (Profile, error) {
+	p, err := d.store.Profile(ctx, tenant, who)
 	if p.GrantsAll {
 		p.Permissions = slices.Clone(d.all)
 	}
@@ -84,12 +83,14 @@ func (d *Directory) Profile(ctx context.Context, tenant, subject string) (Profil
 
 var tenantName = regexp.MustCompile(`^[a-z0-9]{1,32}$`)
 
+// defaultRoles are those that every tenant has.
+func defaultRoles() []Role {
+	return []Role{{Title: RoleSystemOwner, GrantsAll: true, BuiltIn: true}, {Title: RoleUser, BuiltIn: true}}
+}
+
 // Ensure makes a tenant unless it exists; one that exists stays as its people have made it.
 func (d *Directory) Ensure(ctx context.Context, seed Seed) (created bool, err error) {
-	seed.Roles = append([]Role{
-		{Title: RoleSystemOwner, GrantsAll: true, BuiltIn: true},
-		{Title: RoleUser, BuiltIn: true},
-	}, seed.Roles...)
+	seed.Roles = append(defaultRoles(), seed.Roles...)
 	if err := d.check(seed); err != nil {
 		return false, fmt.Errorf("seed of tenant %q: %w", seed.Tenant, err)
 	}
@@ -100,7 +101,7 @@ func (d *Directory) check(seed Seed) error {
 	if !tenantName.MatchString(seed.Tenant) {
 		return fmt.Errorf("the name does not match %s", tenantName)
 	}
-	if _, err := time.LoadLocation(seed.TimeZone); err != nil || seed.TimeZone == "" || seed.TimeZone == "Local" {
+	if !isZone(seed.TimeZone) {
 		return fmt.Errorf("%q is not an IANA time zone", seed.TimeZone)
 	}
 	titles := make(map[string]struct{}, len(seed.Roles))
