@@ -1,6 +1,10 @@
 package repo
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -41,6 +45,59 @@ func services(t *testing.T) []protoreflect.ServiceDescriptor {
 	}
 	return all
 }
+
+var servicePattern = regexp.MustCompile(`(?m)^service (\w+)`)
+
+// TestContract_isLinkedInWhole holds that the tests of this file see every service that any .proto file describes.
+func TestContract_isLinkedInWhole(t *testing.T) {
+	linked := make(map[string]bool)
+	for _, service := range services(t) {
+		linked[service.ParentFile().Path()+" "+string(service.Name())] = true
+	}
+	described := 0
+	walk(t, func(root, name string) {
+		rel, err := filepath.Rel(filepath.Join(root, "proto"), name)
+		if err != nil || !strings.HasSuffix(rel, ".proto") || strings.HasPrefix(rel, "..") {
+			return
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range servicePattern.FindAllStringSubmatch(string(text), -1) {
+			described++
+			if !linked[filepath.ToSlash(rel)+" "+match[1]] {
+				t.Errorf("%s: service %s is not linked into this test: name a file of its package in services()", rel, match[1])
+			}
+		}
+	})
+	if described < 5 {
+		t.Errorf("only %d services are described: the walk is broken", described)
+	}
+}
+
+// TestContract_routesAreUnique holds that a route leads to one method.
+func TestContract_routesAreUnique(t *testing.T) {
+	seen := make(map[string]protoreflect.FullName)
+	for _, service := range services(t) {
+		for i := range service.Methods().Len() {
+			method := service.Methods().Get(i)
+			rule, _ := proto.GetExtension(method.Options(), annotations.E_Http).(*annotations.HttpRule)
+			if rule == nil {
+				continue
+			}
+			for _, r := range append([]*annotations.HttpRule{rule}, rule.GetAdditionalBindings()...) {
+				route := fmt.Sprintf("%T %s", r.GetPattern(), variablePattern.ReplaceAllString(fmt.Sprint(r.GetPattern()), "{}"))
+				if other, ok := seen[route]; ok {
+					t.Errorf("%s and %s have the same route %s: who may call it would depend on the order of registration", method.FullName(), other, route)
+				}
+				seen[route] = method.FullName()
+			}
+		}
+	}
+}
+
+var variablePattern = regexp.MustCompile(`\{[a-z_.=*]+\}`)
 
 func TestContract_saysWhoMayCallWhat(t *testing.T) {
 	for _, service := range services(t) {

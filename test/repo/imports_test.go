@@ -29,9 +29,9 @@ func adapters() []string {
 		"postgres", "grpcapi", "bus", "remote", "peer", // storage, calls in, events in, calls out
 		"definition", "eventpb", "exchange", "template", // translate the contract's messages, or hold them as files
 		"httpaction", "crm", "egress", // what actions reach
-		"observe",                                // metrics and spans
-		"httpapi",                                // the sandbox's face
-		"edge", "page", "devlogin", "strictjson", // the gateway's
+		"observe",                                             // metrics and spans
+		"httpapi",                                             // the sandbox's face
+		"connlimit", "edge", "page", "devlogin", "strictjson", // the gateway's
 		"seed",                      // workflowd's
 		"client", "show", "command", // wfctl's
 	} {

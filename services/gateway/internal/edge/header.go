@@ -39,7 +39,7 @@ func pretenceOf(name string) pretence {
 		return honest
 	case has("grpc-", "grpcgateway-"):
 		return posesAsMetadata
-	case has("x-user", "x-tenant", "x-role", "x-auth", "x-forwarded-user", "x-forwarded-email", "x-remote-user", "x-original-forwarded-"):
+	case has("uc-", "x-user", "x-tenant", "x-role", "x-auth", "x-forwarded-user", "x-forwarded-email", "x-remote-user", "x-original-forwarded-"):
 		return posesAsCaller
 	case has("x-http-method", "x-method-override", "x-original-url", "x-rewrite-url"):
 		return posesAsOther

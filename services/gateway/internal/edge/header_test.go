@@ -28,7 +28,7 @@ func TestGuard_drops_and_counts_headers_that_pretend(t *testing.T) {
 	r := httptest.NewRequestWithContext(t.Context(), "GET", "/v1/workflows", nil)
 	for _, name := range []string{
 		"Grpc-Metadata-X-Tenant-Id", "Grpc-Metadata-Authorization", "Grpc-Encoding", "Grpcgateway-Authorization",
-		"X-User", "x-tenant", "X-Tenant-Id", "X-Forwarded-User", "X-HTTP-Method-Override", "X-Original-URL",
+		"X-User", "Uc-Tenant", "x-tenant", "X-Tenant-Id", "X-Forwarded-User", "X-HTTP-Method-Override", "X-Original-URL",
 		"Authorization", "Grpc-Timeout", "Traceparent", "X-Request-Id", "Idempotency-Key", "If-Match", "Accept", "X-Forwarded-For",
 	} {
 		r.Header.Set(name, "x")
@@ -41,7 +41,7 @@ func TestGuard_drops_and_counts_headers_that_pretend(t *testing.T) {
 	}
 	metrics := httptest.NewRecorder()
 	tel.MetricsHandler().ServeHTTP(metrics, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
-	for kind, n := range map[string]string{"metadata": "4", "identity": "4", "override": "2"} {
+	for kind, n := range map[string]string{"metadata": "4", "identity": "5", "override": "2"} {
 		found := false
 		for line := range strings.Lines(metrics.Body.String()) {
 			found = found || strings.HasPrefix(line, "http_server_request_headers_dropped_total") &&
