@@ -14,7 +14,7 @@ import (
 // lockTenant makes changes of a tenant's access come one after the other. It leaves those alone who only need the tenant to be there.
 const lockTenant = `SELECT FROM tenants WHERE tenant = $1 FOR NO KEY UPDATE`
 
-// Administer runs do in one transaction that also writes the audit, the answer to the request id, and the gate that follows.
+// Administer runs do in one transaction that also writes the audit, the gate that follows, and the answer to the request id.
 func (s *Store) Administer(ctx context.Context, call workflow.Call, do func(ctx context.Context, desk tenant.Desk) (any, tenant.Trace, error)) error {
 	return s.inTenant(ctx, call.Tenant, "administer access", func(tx pgx.Tx) error {
 		if err := claimRequest(ctx, tx, call); err != nil {
@@ -27,29 +27,37 @@ func (s *Store) Administer(ctx context.Context, call workflow.Call, do func(ctx 
 		if err != nil {
 			return fmt.Errorf("lock the tenant: %w", err)
 		}
-		d := &desk{tx: tx, tenant: call.Tenant}
-		answer, trace, err := do(ctx, d)
+		answer, err := administer(ctx, tx, call, do)
 		if err != nil {
 			return err
 		}
-		if err := answerRequest(ctx, tx, call, trace.Names, answer); err != nil {
-			return err
+		var of workflow.ID // the answer goes with the workflow that it names
+		if settings, ok := answer.(tenant.Settings); ok {
+			of = settings.FailureWorkflow
 		}
-		if !trace.Changed() {
-			return nil
-		}
-		entry := entryOf(call, "")
-		entry.Resource, entry.BeforeHash, entry.AfterHash = trace.Resource, trace.Before, trace.After
-		if err := writeAudit(ctx, tx, entry); err != nil {
-			return err
-		}
-		if d.rezoned {
-			if err := announceZone(ctx, tx, call.Tenant); err != nil {
-				return err
-			}
-		}
-		return settleGate(ctx, tx, call.Tenant)
+		return answerRequest(ctx, tx, call, of, answer)
 	})
+}
+
+// administer runs do in a transaction that holds the tenant's lock, and writes the audit and what follows. It takes the feed's lock, so
+// nothing may be locked after it.
+func administer(ctx context.Context, tx pgx.Tx, call workflow.Call, do func(ctx context.Context, desk tenant.Desk) (any, tenant.Trace, error)) (any, error) {
+	d := &desk{tx: tx, tenant: call.Tenant}
+	answer, trace, err := do(ctx, d)
+	if err != nil || !trace.Changed() {
+		return answer, err
+	}
+	entry := entryOf(call, "")
+	entry.Resource, entry.BeforeHash, entry.AfterHash = trace.Resource, trace.Before, trace.After
+	if err := writeAudit(ctx, tx, entry); err != nil {
+		return nil, err
+	}
+	if d.rezoned {
+		if err := announceZone(ctx, tx, call.Tenant); err != nil {
+			return nil, err
+		}
+	}
+	return answer, settleGate(ctx, tx, call.Tenant)
 }
 
 // desk is a tenant's access data within one transaction that holds the tenant's lock.

@@ -57,11 +57,10 @@ func (d *desk) Settings(ctx context.Context) (tenant.Settings, error) {
 
 const (
 	updateSettings = `
-WITH before AS (SELECT time_zone FROM tenants WHERE tenant = $1)
-UPDATE tenants SET time_zone = $2, execution_retention = $3, failure_workflow_id = $4, status_map = $5,
-    quota_requests_per_second = $6, quota_workflows = $7, quota_streams = $8
-WHERE tenant = $1
-RETURNING time_zone <> (SELECT time_zone FROM before)`
+UPDATE tenants SET time_zone = $2, execution_retention = $3, failure_workflow_id = $4, status_map = $5 WHERE tenant = $1`
+	// Calls of tenants may not even try.
+	updateQuotas = `
+UPDATE tenants SET quota_requests_per_second = $2, quota_workflows = $3, quota_streams = $4 WHERE tenant = $1`
 	dropMappings = `DELETE FROM role_mappings WHERE tenant = $1 AND value <> ALL ($2::text[])`
 	putMappings  = `
 INSERT INTO role_mappings (tenant, value, role_id) SELECT $1, m.value, m.role_id FROM unnest($2::text[], $3::uuid[]) AS m (value, role_id)
@@ -78,11 +77,24 @@ func (d *desk) SetSettings(ctx context.Context, s tenant.Settings, mapping map[s
 	if statuses == nil {
 		statuses = map[string]string{}
 	}
-	err := d.tx.QueryRow(ctx, updateSettings, d.tenant, s.TimeZone, int64(s.ExecutionRetention/time.Second), failure, statuses,
-		s.Quotas.RequestsPerSecond, s.Quotas.Workflows, s.Quotas.Streams).Scan(&d.rezoned)
+	before, err := d.Settings(ctx)
 	if err != nil {
+		return err
+	}
+	d.rezoned = before.TimeZone != s.TimeZone
+	seconds := int64(s.ExecutionRetention / time.Second)
+	if _, err := d.tx.Exec(ctx, updateSettings, d.tenant, s.TimeZone, seconds, failure, statuses); err != nil {
 		return fmt.Errorf("write settings: %w", err)
 	}
+	if q := s.Quotas; q != before.Quotas {
+		if _, err := d.tx.Exec(ctx, updateQuotas, d.tenant, q.RequestsPerSecond, q.Workflows, q.Streams); err != nil {
+			return fmt.Errorf("write quotas: %w", err)
+		}
+	}
+	return d.setMappings(ctx, mapping)
+}
+
+func (d *desk) setMappings(ctx context.Context, mapping map[string]tenant.RoleID) error {
 	values := slices.AppendSeq(make([]string, 0, len(mapping)), maps.Keys(mapping))
 	slices.Sort(values)
 	ids := make([]tenant.RoleID, len(values))

@@ -30,8 +30,6 @@ type Trace struct {
 	Resource string
 	// Before and After are fingerprints.
 	Before, After []byte
-	// Names are ids of workflows that the answer holds: it goes when that workflow goes. Empty as a rule.
-	Names workflow.ID
 }
 
 // Changed reports whether there is anything to write down.

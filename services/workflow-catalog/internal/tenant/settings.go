@@ -86,9 +86,9 @@ func (a *Administration) UpdateSettings(ctx context.Context, by Caller, etag str
 			return Settings{}, Trace{}, err
 		}
 		if before.ETag() == after.ETag() {
-			return before, Trace{Names: before.FailureWorkflow}, nil
+			return before, Trace{}, nil
 		}
-		trace := Trace{Resource: "settings", Before: before.Fingerprint(), After: after.Fingerprint(), Names: after.FailureWorkflow}
+		trace := Trace{Resource: "settings", Before: before.Fingerprint(), After: after.Fingerprint()}
 		return after, trace, desk.SetSettings(ctx, after, mapping)
 	})
 	if errors.Is(err, workflow.ErrForgotten) {
