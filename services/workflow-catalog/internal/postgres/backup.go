@@ -15,7 +15,7 @@ SELECT id, name, revision, create_time, create_user FROM backups WHERE tenant = 
 
 // Backup returns a backup.
 func (s *Store) Backup(ctx context.Context, tenant workflow.Tenant, id workflow.ID, backup workflow.BackupID) (workflow.Backup, error) {
-	b, err := readBackup(s.pool.QueryRow(ctx, selectBackup, tenant, id, backup))
+	b, err := readBackup(s.of(tenant).QueryRow(ctx, selectBackup, tenant, id, backup))
 	if errors.Is(err, pgx.ErrNoRows) {
 		return workflow.Backup{}, s.missing(ctx, tenant, id, workflow.ErrBackupNotFound)
 	}
@@ -34,7 +34,7 @@ func (s *Store) Backups(ctx context.Context, tenant workflow.Tenant, id workflow
 	if before != nil {
 		at, last = &before.CreateTime, before.ID
 	}
-	rows, err := s.pool.Query(ctx, selectBackups, tenant, id, at, last, limit)
+	rows, err := s.of(tenant).Query(ctx, selectBackups, tenant, id, at, last, limit)
 	if err != nil {
 		return nil, wrap("list backups", err)
 	}
@@ -54,7 +54,7 @@ VALUES ($1, $2, $3, $4, $5, clock_timestamp(), $6) RETURNING create_time`
 
 // AddBackup adds a backup of the workflow's revision. Backups of a workflow are made one after the other, so their times rise.
 func (s *Store) AddBackup(ctx context.Context, call workflow.Call, w workflow.Workflow, b workflow.Backup) (workflow.Backup, error) {
-	err := s.inTx(ctx, "add backup", func(tx pgx.Tx) error {
+	err := s.inTenant(ctx, w.Tenant, "add backup", func(tx pgx.Tx) error {
 		if err := beginNote(ctx, tx, call, w); err != nil {
 			return err
 		}
@@ -75,7 +75,7 @@ RETURNING r.hash`
 
 // DropBackup removes a backup.
 func (s *Store) DropBackup(ctx context.Context, call workflow.Call, w workflow.Workflow, backup workflow.BackupID) error {
-	return s.inTx(ctx, "drop backup", func(tx pgx.Tx) error {
+	return s.inTenant(ctx, w.Tenant, "drop backup", func(tx pgx.Tx) error {
 		if err := beginNote(ctx, tx, call, w); err != nil {
 			return err
 		}

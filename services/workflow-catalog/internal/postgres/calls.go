@@ -81,7 +81,7 @@ func (s *Store) CheckCalls(ctx context.Context, tenant workflow.Tenant, caller w
 	if len(config.Calls) == 0 {
 		return nil, nil
 	}
-	found, err := checkCalls(ctx, s.pool, tenant, caller, config)
+	found, err := checkCalls(ctx, s.of(tenant), tenant, caller, config)
 	return found, wrap("check calls", err)
 }
 

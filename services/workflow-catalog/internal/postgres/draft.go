@@ -21,7 +21,7 @@ WHERE w.tenant = $1 AND w.id = $2`
 // Draft returns a workflow and its draft.
 func (s *Store) Draft(ctx context.Context, tenant workflow.Tenant, id workflow.ID) (workflow.Drafted, error) {
 	var config workflow.Config
-	w, err := readWorkflow(s.pool.QueryRow(ctx, selectDraft, tenant, id), tenant, &config.Document, &config.Hash)
+	w, err := readWorkflow(s.of(tenant).QueryRow(ctx, selectDraft, tenant, id), tenant, &config.Document, &config.Hash)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return workflow.Drafted{}, workflow.ErrNotFound
 	}
@@ -53,7 +53,7 @@ WHERE tenant = $1 AND workflow_id = $2 AND base_revision = $7 AND hash = $8 RETU
 // SaveDraft puts a draft in the place of the one that was read.
 func (s *Store) SaveDraft(ctx context.Context, call workflow.Call, read workflow.Drafted, draft workflow.Draft) (workflow.Drafted, error) {
 	saved := workflow.Drafted{Live: read.Live, Draft: &draft}
-	err := s.inTx(ctx, "save draft", func(tx pgx.Tx) error {
+	err := s.inTenant(ctx, read.Live.Tenant, "save draft", func(tx pgx.Tx) error {
 		if err := beginNote(ctx, tx, call, read.Live); err != nil {
 			return err
 		}
@@ -95,7 +95,7 @@ func dropDraft(ctx context.Context, tx pgx.Tx, w workflow.Workflow, draft *workf
 
 // DropDraft removes the draft that was read.
 func (s *Store) DropDraft(ctx context.Context, call workflow.Call, read workflow.Drafted, answer any) error {
-	return s.inTx(ctx, "drop draft", func(tx pgx.Tx) error {
+	return s.inTenant(ctx, read.Live.Tenant, "drop draft", func(tx pgx.Tx) error {
 		if err := beginNote(ctx, tx, call, read.Live); err != nil {
 			return err
 		}

@@ -57,7 +57,7 @@ func TestStore_Changes_under_50_writers(t *testing.T) {
 	t.Parallel()
 	e := newEnv(t)
 	const writers, rounds = 50, 8
-	replica := postgres.NewStore(e.open(t))
+	replica := e.replica(t)
 	written := make(chan key, writers*rounds*2)
 	var group errgroup.Group
 	for n := range writers {

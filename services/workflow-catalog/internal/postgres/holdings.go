@@ -27,7 +27,7 @@ ORDER BY w.title, w.id LIMIT $3`
 func (s *Store) Holdings(ctx context.Context, tenant workflow.Tenant, id workflow.ID, limit int) (deletion.Holdings, error) {
 	var h deletion.Holdings
 	var w workflow.Workflow
-	err := s.pool.QueryRow(ctx, selectHoldings, tenant, id).Scan(&h.Title, &w.Version, &h.Revisions, &h.Backups, &h.Draft)
+	err := s.of(tenant).QueryRow(ctx, selectHoldings, tenant, id).Scan(&h.Title, &w.Version, &h.Revisions, &h.Backups, &h.Draft)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return deletion.Holdings{}, workflow.ErrNotFound
 	}
@@ -35,7 +35,7 @@ func (s *Store) Holdings(ctx context.Context, tenant workflow.Tenant, id workflo
 		return deletion.Holdings{}, wrap("take stock of a workflow", err)
 	}
 	h.ETag = w.ETag()
-	rows, err := s.pool.Query(ctx, selectCallers, tenant, id, limit)
+	rows, err := s.of(tenant).Query(ctx, selectCallers, tenant, id, limit)
 	if err != nil {
 		return deletion.Holdings{}, wrap("look for callers", err)
 	}

@@ -30,7 +30,8 @@ const (
 )
 
 // These are templates; see listSQL. A condition whose parameter is NULL is gone before the statement is planned, because statements are
-// planned with their values. The inverted index knows tenants by its terms; naming the tenant beside them would offer other indexes.
+// planned with their values. Under row level security no statement can look terms up along their index, since the operator might tell of rows
+// that it may not see: the function matching_workflows does.
 const (
 	walkPage = `
 SELECT w.id, w.key FROM (
@@ -49,7 +50,7 @@ WHERE tenant = $1 AND ($2::{type} IS NULL OR ({key}, id) {before} ($2, $3::uuid)
 ORDER BY {key} {direction}, id {direction} OFFSET $4 - 1 LIMIT 1`
 	searchPage = `
 WITH found AS MATERIALIZED (
-    SELECT tenant, id, {key} AS key FROM workflows WHERE terms @@ $5::text::tsquery LIMIT $6
+    SELECT tenant, id, {sorted} AS key FROM matching_workflows($5::text::tsquery, $6)
 ), page AS (
     SELECT id, key FROM found
     WHERE tenant = $1 AND ($2::{type} IS NULL OR (key, id) {before} ($2, $3::uuid)) AND (SELECT count(*) FROM found) < $6
@@ -58,7 +59,7 @@ WITH found AS MATERIALIZED (
 SELECT (SELECT count(*) FROM found), ARRAY(SELECT id FROM page), ARRAY(SELECT key FROM page)`
 	sortPage = `
 SELECT id, key FROM (
-    SELECT tenant, id, {key} AS key FROM workflows WHERE terms @@ $5::text::tsquery OFFSET 0
+    SELECT tenant, id, {sorted} AS key FROM matching_workflows($5::text::tsquery, NULL)
 ) found
 WHERE tenant = $1 AND ($2::{type} IS NULL OR (key, id) {before} ($2, $3::uuid))
 ORDER BY key {direction}, id {direction} LIMIT $4`
@@ -66,19 +67,20 @@ ORDER BY key {direction}, id {direction} LIMIT $4`
 
 // listSQL fills a template in.
 func listSQL(template string, query workflow.ListQuery) string {
-	key, kind := "create_time", "timestamptz"
+	key, kind, collation := "create_time", "timestamptz", ""
 	switch query.Order {
 	case workflow.ByUpdateTime:
 		key = "update_time"
 	case workflow.ByTitle:
-		key, kind = "title_key", "text"
+		// What a function returns has forgotten the collation of its column.
+		key, kind, collation = "title_key", "text", ` COLLATE "C"`
 	case workflow.ByCreateTime:
 	}
 	before, direction := ">", "ASC"
 	if query.Desc {
 		before, direction = "<", "DESC"
 	}
-	return strings.NewReplacer("{key}", key, "{type}", kind, "{before}", before, "{direction}", direction).Replace(template)
+	return strings.NewReplacer("{key}", key, "{sorted}", key+collation, "{type}", kind, "{before}", before, "{direction}", direction).Replace(template)
 }
 
 // planAsWritten takes from the planner, until the end of the transaction, what would let it leave the way that a statement prepares. A sort
@@ -87,11 +89,11 @@ const planAsWritten = `
 SELECT set_config('enable_sort', 'off', true), set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)`
 
 // asWritten runs a query under planAsWritten, in one exchange with the server. Statements of a batch are one transaction.
-func (s *Store) asWritten(ctx context.Context, sql string, args []any, read func(pgx.Rows) error) error {
+func (s *Store) asWritten(ctx context.Context, tenant workflow.Tenant, sql string, args []any, read func(pgx.Rows) error) error {
 	batch := &pgx.Batch{}
 	batch.Queue(planAsWritten)
 	batch.Queue(sql, args...).Query(read)
-	return s.pool.SendBatch(ctx, batch).Close()
+	return s.of(tenant).Run(ctx, batch)
 }
 
 // List returns a page without documents.
@@ -138,7 +140,7 @@ func (s *Store) find(ctx context.Context, tenant workflow.Tenant, query workflow
 			return found, err
 		}
 	}
-	return s.positions(ctx, sortPage, query, append(after(tenant, query), limit, termsQuery(tenant, query.Filter)))
+	return s.positions(ctx, tenant, sortPage, query, append(after(tenant, query), limit, termsQuery(tenant, query.Filter)))
 }
 
 // walkTo walks, and returns where the walk ended if neither the page was filled nor the list ended.
@@ -147,7 +149,7 @@ func (s *Store) walkTo(ctx context.Context, tenant workflow.Tenant, query workfl
 	if err != nil || len(found) == limit {
 		return found, nil, err
 	}
-	last, err := s.positions(ctx, walkEnd, query, append(after(tenant, query), rows))
+	last, err := s.positions(ctx, tenant, walkEnd, query, append(after(tenant, query), rows))
 	if err != nil || len(last) == 0 {
 		return found, nil, err
 	}
@@ -163,7 +165,7 @@ func (s *Store) walk(ctx context.Context, tenant workflow.Tenant, query workflow
 		words = &q
 	}
 	args := append(after(tenant, query), rows, limit, f.States, f.TriggerTypes, f.EventTypes, f.NotEventTypes, words)
-	return s.positions(ctx, walkPage, query, args)
+	return s.positions(ctx, tenant, walkPage, query, args)
 }
 
 // search looks rows up by what they must match, and says whether it saw all that do.
@@ -177,7 +179,7 @@ func (s *Store) search(ctx context.Context, tenant workflow.Tenant, query workfl
 	if query.Order == workflow.ByTitle {
 		keys = &titles
 	}
-	err := s.asWritten(ctx, listSQL(searchPage, query), args, func(r pgx.Rows) error {
+	err := s.asWritten(ctx, tenant, listSQL(searchPage, query), args, func(r pgx.Rows) error {
 		_, err := pgx.ForEachRow(r, []any{&matches, &ids, keys}, func() error { return nil })
 		return err
 	})
@@ -197,9 +199,9 @@ func (s *Store) search(ctx context.Context, tenant workflow.Tenant, query workfl
 }
 
 // positions runs a template whose rows are positions.
-func (s *Store) positions(ctx context.Context, template string, query workflow.ListQuery, args []any) ([]workflow.Position, error) {
+func (s *Store) positions(ctx context.Context, tenant workflow.Tenant, template string, query workflow.ListQuery, args []any) ([]workflow.Position, error) {
 	var found []workflow.Position
-	err := s.asWritten(ctx, listSQL(template, query), args, func(r pgx.Rows) error {
+	err := s.asWritten(ctx, tenant, listSQL(template, query), args, func(r pgx.Rows) error {
 		var err error
 		found, err = pgx.CollectRows(r, func(row pgx.CollectableRow) (workflow.Position, error) {
 			var at workflow.Position
@@ -251,7 +253,7 @@ func (s *Store) page(ctx context.Context, tenant workflow.Tenant, query workflow
 	for i, at := range shown {
 		ids[i] = at.ID
 	}
-	err := s.asWritten(ctx, selectListed, []any{tenant, ids}, func(r pgx.Rows) error {
+	err := s.asWritten(ctx, tenant, selectListed, []any{tenant, ids}, func(r pgx.Rows) error {
 		for r.Next() {
 			var n, size int
 			w, err := readWorkflow(r, tenant, &n, &size)
@@ -301,7 +303,7 @@ func (s *Store) Documents(ctx context.Context, tenant workflow.Tenant, workflows
 	for i, w := range workflows {
 		ids[i], revisions[i] = w.ID, w.Revision
 	}
-	rows, err := s.pool.Query(ctx, selectDocuments, tenant, ids, revisions, basic)
+	rows, err := s.of(tenant).Query(ctx, selectDocuments, tenant, ids, revisions, basic)
 	if err != nil {
 		return wrap("read documents", err)
 	}

@@ -55,10 +55,12 @@ func TestPlans_whenever_statistics_were_gathered(t *testing.T) {
 					t.Errorf("%s reads the table:\n%s", query, plan)
 				case strings.HasPrefix(query, "walk") && (!strings.Contains(plan, "using "+index) || strings.Contains(plan, "Sort")):
 					t.Errorf("%s does not walk along %s:\n%s", query, index, plan)
-				case !strings.HasPrefix(query, "walk") && !strings.Contains(plan, "workflows_terms"):
+				case !strings.HasPrefix(query, "walk") && !strings.Contains(plan, "matching_workflows"):
 					t.Errorf("%s does not search the terms:\n%s", query, plan)
 				}
 			}
+			e.searches(t, "'acme=s2' & 'acme/w7':*", 1500)
+			e.searches(t, "'acme=s2' & 'acme/w7':*", nil)
 			for index, c := range map[string]audit.Condition{
 				"audit_entries_at":       {Field: audit.CreateTime, Relation: audit.NotAfter, Time: time.Now()},
 				"audit_entries_actor":    {Field: audit.Actor, Value: "user7"},
@@ -113,9 +115,54 @@ func (e *env) addFew(t *testing.T) {
 	}
 }
 
+// searches checks that terms are looked up along their index alone, by what the server counts: it shows no plan of what a function does.
+func (e *env) searches(t *testing.T, terms string, limit any) {
+	t.Helper()
+	conn, err := e.pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	count := func() (table, others, searches int64) {
+		t.Helper()
+		if _, err := conn.Exec(t.Context(), `SELECT pg_stat_force_next_flush()`); err != nil {
+			t.Fatal(err)
+		}
+		err := conn.QueryRow(t.Context(), `
+SELECT t.seq_scan, sum(i.idx_scan) FILTER (WHERE i.indexrelname <> 'workflows_terms')::bigint,
+       sum(i.idx_scan) FILTER (WHERE i.indexrelname = 'workflows_terms')::bigint
+FROM pg_stat_user_tables t JOIN pg_stat_user_indexes i USING (relid) WHERE t.relname = 'workflows' GROUP BY t.seq_scan`).
+			Scan(&table, &others, &searches)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return table, others, searches
+	}
+	table, others, searches := count()
+	batch := &pgx.Batch{}
+	batch.Queue(`SET LOCAL ROLE catalog_api`)
+	batch.Queue(`SELECT set_config('uc.tenant', 'acme', true)`)
+	batch.Queue(postgres.PlanAsWritten)
+	var found int
+	batch.Queue(`SELECT count(*) FROM matching_workflows($1::text::tsquery, $2)`, terms, limit).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&found)
+	})
+	if err := conn.SendBatch(t.Context(), batch).Close(); err != nil {
+		t.Fatal(err)
+	}
+	afterTable, afterOthers, afterSearches := count()
+	if found == 0 || afterTable != table || afterOthers != others || afterSearches != searches+1 {
+		t.Errorf("a search for %d workflows read the table %d times, other indexes %d times, that of terms %d times; want 0, 0 and 1",
+			found, afterTable-table, afterOthers-others, afterSearches-searches)
+	}
+}
+
 func (e *env) explain(t *testing.T, sql string, args []any) string {
 	t.Helper()
 	batch := &pgx.Batch{}
+	// What calls are planned with: the role that serves them, and one tenant.
+	batch.Queue(`SET LOCAL ROLE catalog_api`)
+	batch.Queue(`SELECT set_config('uc.tenant', 'acme', true)`)
 	batch.Queue(postgres.PlanAsWritten)
 	var plan []string
 	batch.Queue("EXPLAIN (COSTS OFF) "+sql, args...).Query(func(r pgx.Rows) error {

@@ -19,7 +19,7 @@ WHERE w.tenant = $1 AND w.id = $2 AND r.revision = CASE WHEN $3::integer = 0 THE
 
 // AtRevision returns the workflow as a revision has it, without what is kept beside it; its update is the saving of that revision.
 func (s *Store) AtRevision(ctx context.Context, tenant workflow.Tenant, id workflow.ID, revision int32) (workflow.Workflow, error) {
-	w, err := readWorkflow(s.pool.QueryRow(ctx, selectAtRevision, tenant, id, revision), tenant)
+	w, err := readWorkflow(s.of(tenant).QueryRow(ctx, selectAtRevision, tenant, id, revision), tenant)
 	if !errors.Is(err, pgx.ErrNoRows) {
 		w.LastBackup, w.Draft = nil, nil
 		return w, wrap("get workflow at a revision", err)
@@ -38,7 +38,7 @@ WHERE w.tenant = $1 AND w.id = $2 AND r.revision = $3`
 // Revision returns a revision with its configuration.
 func (s *Store) Revision(ctx context.Context, tenant workflow.Tenant, id workflow.ID, number int32) (workflow.Revision, error) {
 	var c workflow.Config
-	r, err := readRevision(s.pool.QueryRow(ctx, selectRevision, tenant, id, number), &c.Description, &c.Document, &c.Hash)
+	r, err := readRevision(s.of(tenant).QueryRow(ctx, selectRevision, tenant, id, number), &c.Description, &c.Document, &c.Hash)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return workflow.Revision{}, s.missing(ctx, tenant, id, workflow.ErrRevisionNotFound)
 	}
@@ -60,7 +60,7 @@ func (s *Store) Revisions(ctx context.Context, tenant workflow.Tenant, id workfl
 	if before == 0 {
 		before = math.MaxInt32
 	}
-	rows, err := s.pool.Query(ctx, selectRevisions, tenant, id, before, limit)
+	rows, err := s.of(tenant).Query(ctx, selectRevisions, tenant, id, before, limit)
 	if err != nil {
 		return nil, wrap("list revisions", err)
 	}

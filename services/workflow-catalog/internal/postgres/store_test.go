@@ -32,13 +32,13 @@ func migrate(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	return pgpool.Migrate(ctx, url, postgres.Schema, files)
+	return pgpool.Migrate(ctx, url, postgres.Schema, files, pgpool.API, pgpool.Worker)
 }
 
 // env is a migrated database with the tenants acme and globex.
 type env struct {
 	url   string
-	pool  *pgxpool.Pool
+	pool  *pgxpool.Pool // of a superuser
 	store *postgres.Store
 }
 
@@ -46,7 +46,7 @@ func newEnv(t *testing.T) *env {
 	t.Helper()
 	e := &env{url: pgtest.New(t, migrate)}
 	e.pool = e.open(t)
-	e.store = postgres.NewStore(e.pool)
+	e.store = e.replica(t)
 	for _, name := range []string{"acme", "globex"} {
 		if _, err := e.store.AddTenant(t.Context(), tenant.Seed{Tenant: name, Title: name, TimeZone: "Europe/Berlin"}); err != nil {
 			t.Fatal(err)
@@ -64,6 +64,23 @@ func (e *env) open(t *testing.T) *pgxpool.Pool {
 	}
 	t.Cleanup(pool.Close)
 	return pool
+}
+
+// replica returns another store on the database, as each process has one.
+func (e *env) replica(t *testing.T) *postgres.Store {
+	t.Helper()
+	options := pgpool.Options{URL: e.url, Schema: postgres.Schema, Role: pgpool.Worker, MaxConns: 16}
+	worker, err := pgpool.Open(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(worker.Close)
+	api, err := pgpool.OpenTenants(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(api.Close)
+	return postgres.NewStore(api, worker)
 }
 
 func newID(t *testing.T) workflow.ID {

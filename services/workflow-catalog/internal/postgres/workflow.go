@@ -39,7 +39,7 @@ const selectWorkflow = selectWorkflows + `WHERE w.tenant = $1 AND w.id = $2`
 
 // Get returns the workflow at its current revision.
 func (s *Store) Get(ctx context.Context, tenant workflow.Tenant, id workflow.ID) (workflow.Workflow, error) {
-	w, err := readWorkflow(s.pool.QueryRow(ctx, selectWorkflow, tenant, id), tenant)
+	w, err := readWorkflow(s.of(tenant).QueryRow(ctx, selectWorkflow, tenant, id), tenant)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return workflow.Workflow{}, workflow.ErrNotFound
 	}
@@ -50,7 +50,7 @@ const selectTitled = selectWorkflows + `WHERE w.tenant = $1 AND w.title = $2 AND
 
 // Titled returns the workflow of a title.
 func (s *Store) Titled(ctx context.Context, tenant workflow.Tenant, title string) (workflow.Workflow, error) {
-	w, err := readWorkflow(s.pool.QueryRow(ctx, selectTitled, tenant, title), tenant)
+	w, err := readWorkflow(s.of(tenant).QueryRow(ctx, selectTitled, tenant, title), tenant)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return workflow.Workflow{}, workflow.ErrNotFound
 	}
@@ -63,7 +63,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp(), $8, clock_timestamp(), $8
 
 // Create adds a workflow with its first revision.
 func (s *Store) Create(ctx context.Context, call workflow.Call, w workflow.Workflow) (workflow.Workflow, error) {
-	err := s.inTx(ctx, "create workflow", func(tx pgx.Tx) error {
+	err := s.inTenant(ctx, w.Tenant, "create workflow", func(tx pgx.Tx) error {
 		if err := claimRequest(ctx, tx, call); err != nil {
 			return err
 		}
@@ -93,7 +93,7 @@ func (s *Store) Change(ctx context.Context, call workflow.Call, change workflow.
 	if change.Config != nil {
 		w.Config, w.Revision = *change.Config, w.Revision+1
 	}
-	err := s.inTx(ctx, "change workflow", func(tx pgx.Tx) error {
+	err := s.inTenant(ctx, w.Tenant, "change workflow", func(tx pgx.Tx) error {
 		if err := claimRequest(ctx, tx, call); err != nil {
 			return err
 		}
@@ -133,7 +133,7 @@ const selectTaken = `SELECT title FROM workflows WHERE tenant = $1 AND title = A
 
 // Taken returns those of the titles that workflows of the tenant have.
 func (s *Store) Taken(ctx context.Context, tenant workflow.Tenant, titles []string) ([]string, error) {
-	rows, err := s.pool.Query(ctx, selectTaken, tenant, titles)
+	rows, err := s.of(tenant).Query(ctx, selectTaken, tenant, titles)
 	if err != nil {
 		return nil, wrap("look titles up", err)
 	}
@@ -152,7 +152,7 @@ func (s *Store) changed(ctx context.Context, w workflow.Workflow, err error) (wo
 		return workflow.Workflow{}, err
 	}
 	var owner workflow.ID
-	lookup := s.pool.QueryRow(ctx, selectTitle, w.Tenant, w.Config.Title).Scan(&owner)
+	lookup := s.of(w.Tenant).QueryRow(ctx, selectTitle, w.Tenant, w.Config.Title).Scan(&owner)
 	if lookup != nil && !errors.Is(lookup, pgx.ErrNoRows) {
 		return workflow.Workflow{}, wrap("find the owner of a title", lookup)
 	}
