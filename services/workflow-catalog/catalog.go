@@ -63,7 +63,9 @@ type Service struct {
 	directory   *tenant.Directory
 	admin       *tenant.Administration
 	hub         *grpcapi.Hub
+	tenants     *tenant.Lifecycle
 	deletions   *deletion.Loop
+	offboarding *deletion.Loop
 	definitions *grpcapi.Definitions
 	watches     *grpcapi.Watches
 	enforcer    *access.Enforcer
@@ -111,7 +113,17 @@ func (s *Service) build(ctx context.Context) error {
 	})
 	encode := grpcapi.Encoder(logger)
 	s.hub = feed.NewHub(s.store, encode, logger)
-	s.deletions = deletion.NewLoop(s.store, []deletion.Owner{triggers, steps}, logger)
+	s.deletions = deletion.NewLoop(deletion.Workflow, s.store, []deletion.Owner{triggers, steps}, logger)
+	starts, runs := peer.NewTenantData(triggers.Name(), scheduler), peer.NewTenantData(steps.Name(), executor)
+	// What was published while executions were removed is found by asking for the starts once more.
+	s.offboarding = deletion.NewLoop(deletion.Tenant, s.store.Offboarding(), []deletion.Owner{starts, runs, starts}, logger)
+	platform := s.store.Platform()
+	s.tenants = tenant.NewLifecycle(tenant.LifecycleDeps{
+		Store: platform, Exporters: []tenant.Exporter{runs, starts}, Changed: s.tenantsChanged,
+		Administration: tenant.NewAdministration(tenant.AdministrationDeps{
+			Store: platform, NewID: newRoleID, Permissions: grpcapi.Permissions(), Changed: s.accessChanged,
+		}),
+	})
 	catalog := workflow.NewCatalog(workflow.Deps{Store: s.store, NewID: newID, Changed: s.changed})
 	s.definitions = grpcapi.NewDefinitions(grpcapi.DefinitionDeps{Catalog: catalog, Hub: s.hub, Source: s.store, Encode: encode})
 	s.watches = grpcapi.NewWatches(grpcapi.WatchDeps{Hub: s.hub, Source: s.store, Encode: encode})
@@ -187,6 +199,7 @@ func (s *Service) listen(ctx context.Context, refusals *audit.Refusals, catalog 
 	accessServer := grpcapi.NewAccess(s.directory, s.admin)
 	workflowv1.RegisterWorkflowCatalogServiceServer(server, catalog)
 	accessv1.RegisterAccessServiceServer(server, accessServer)
+	accessv1.RegisterTenantServiceServer(server, grpcapi.NewTenants(s.tenants, s.admin))
 	peerv1.RegisterGrantsServiceServer(server, accessServer)
 	peerv1.RegisterDefinitionServiceServer(server, s.definitions)
 	return nil
@@ -197,6 +210,7 @@ func (s *Service) Run(ctx context.Context) error {
 	group := lifecycle.NewGroup(ctx)
 	group.Go("change feed", s.hub.Run)
 	group.Go("deletions", s.deletions.Run)
+	group.Go("offboarding", s.offboarding.Run)
 	group.Go("upkeep", s.upkeep)
 	group.Go("grpc server", s.server.Run)
 	err := group.Wait()
@@ -225,6 +239,12 @@ func (s *Service) changed() {
 func (s *Service) accessChanged() {
 	s.enforcer.Forget()
 	s.hub.Wake()
+}
+
+// tenantsChanged makes a commit about tenants apply at once.
+func (s *Service) tenantsChanged() {
+	s.accessChanged()
+	s.offboarding.Wake()
 }
 
 // allowed answers whether the caller of ctx may call a method.

@@ -36,6 +36,8 @@ type Entry struct {
 	// BeforeHash and AfterHash are fingerprints of what was changed.
 	BeforeHash, AfterHash []byte
 	RequestID             string
+	// Note is what the caller said about it.
+	Note string
 }
 
 // Field is what entries can be filtered by.

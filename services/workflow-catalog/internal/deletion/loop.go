@@ -1,7 +1,7 @@
-// Package deletion ends the life of workflows that are marked DELETING: it has every service that holds something of the workflow
-// remove it, and then has the workflow itself removed. The pattern is Kubernetes' finalizers.
+// Package deletion ends the life of workflows and of tenants that are marked DELETING: it has every service that holds something of them
+// remove it, and then has the workflow or tenant itself removed. The pattern is Kubernetes' finalizers.
 //
-// The mark is the queue: a workflow in state DELETING is claimed by any replica for the length of a lease, worked on, and claimed again by
+// The mark is the queue: what is in state DELETING is claimed by any replica for the length of a lease, worked on, and claimed again by
 // any replica when the first did not finish. Every call and the removal itself may happen twice without harm, so nothing depends on
 // who holds the lease. Owners are asked in order, trigger before executions: when the trigger's owner is done, nothing starts any more.
 package deletion
@@ -34,10 +34,28 @@ const (
 	maxBackoff = time.Minute
 )
 
-// Deletion is a workflow on its way out.
+// What says what is deleted.
+type What string
+
+// What there is.
+const (
+	Workflow What = "workflow"
+	Tenant   What = "tenant"
+)
+
+// point is the place of a phase, at which tests kill the process.
+func (w What) point(phase string) string {
+	if w == Tenant {
+		return "catalog.tenant." + phase
+	}
+	return "catalog.delete." + phase
+}
+
+// Deletion is a workflow, or a tenant, on its way out.
 type Deletion struct {
 	Tenant workflow.Tenant
-	ID     workflow.ID
+	// ID is empty when it is the tenant.
+	ID workflow.ID
 	// Attempt numbers the claims of this deletion; a later claim makes earlier ones void.
 	Attempt int
 	// Failures counts the attempts that failed in a row.
@@ -50,22 +68,23 @@ type Queue interface {
 	Claim(ctx context.Context, limit int, lease time.Duration) ([]Deletion, error)
 	// Release makes a deletion due after a while, with its count of failures.
 	Release(ctx context.Context, d Deletion, after time.Duration) error
-	// Remove removes the workflow and everything the catalog has of it, and leaves a tombstone and a line in the audit.
+	// Remove removes the workflow or tenant and everything the catalog has of it, and leaves a tombstone and a line in an audit.
 	Remove(ctx context.Context, d Deletion) error
 	// Pending counts the deletions that are not finished.
 	Pending(ctx context.Context) (int64, error)
 }
 
-// Owner is a service that holds something of workflows.
+// Owner is a service that holds something of workflows or tenants.
 type Owner interface {
 	// Name is for the log.
 	Name() string
-	// Finalize removes what belongs to the workflow, and says whether nothing is left and nothing can come back.
+	// Finalize removes what belongs to the workflow, or without an id to the tenant, and says whether nothing is left and nothing can come back.
 	Finalize(ctx context.Context, tenant workflow.Tenant, id workflow.ID) (done bool, err error)
 }
 
 // Loop works on the queue.
 type Loop struct {
+	what    What
 	queue   Queue
 	owners  []Owner
 	logger  *slog.Logger
@@ -74,8 +93,8 @@ type Loop struct {
 }
 
 // NewLoop returns a Loop that asks the owners in the given order.
-func NewLoop(queue Queue, owners []Owner, logger *slog.Logger) *Loop {
-	return &Loop{queue: queue, owners: owners, logger: logger, wake: make(chan struct{}, 1)}
+func NewLoop(what What, queue Queue, owners []Owner, logger *slog.Logger) *Loop {
+	return &Loop{what: what, queue: queue, owners: owners, logger: logger, wake: make(chan struct{}, 1)}
 }
 
 // Wake makes the loop look at once.
@@ -134,13 +153,16 @@ func (l *Loop) round(ctx context.Context) error {
 
 // work takes one deletion as far as it goes in a turn.
 func (l *Loop) work(ctx context.Context, d Deletion) {
-	faultpoint.Hit("catalog.delete.claimed")
-	logger := l.logger.With("tenant", d.Tenant, "workflow_id", d.ID)
+	faultpoint.Hit(l.what.point("claimed"))
+	logger := l.logger.With("what", l.what, "tenant", d.Tenant)
+	if d.ID != "" {
+		logger = logger.With("workflow_id", d.ID)
+	}
 	turnCtx, cancel := context.WithTimeout(ctx, turn)
 	defer cancel()
 	err := l.finish(turnCtx, d)
 	if err == nil {
-		logger.InfoContext(ctx, "workflow deleted")
+		logger.InfoContext(ctx, "deleted")
 		return
 	}
 	after := time.Duration(0)
@@ -167,7 +189,7 @@ func (l *Loop) finish(ctx context.Context, d Deletion) error {
 		if err := l.finalize(ctx, owner, d); err != nil {
 			return fmt.Errorf("finalize at %s: %w", owner.Name(), err)
 		}
-		faultpoint.Hit("catalog.delete." + owner.Name() + ".done")
+		faultpoint.Hit(l.what.point(owner.Name() + ".done"))
 	}
 	return l.queue.Remove(ctx, d)
 }

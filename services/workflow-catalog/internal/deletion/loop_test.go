@@ -90,7 +90,7 @@ func TestLoop_Run(t *testing.T) {
 		var asked []string
 		record := func(name string) { asked = append(asked, name) }
 		away := errors.New("away")
-		loop := deletion.NewLoop(q, []deletion.Owner{
+		loop := deletion.NewLoop(deletion.Workflow, q, []deletion.Owner{
 			&owner{name: "triggers", script: []any{away, away, false, true}, asked: record},
 			&owner{name: "executions", script: []any{false, away, true}, asked: record},
 		}, slog.New(slog.DiscardHandler))
@@ -125,7 +125,7 @@ func TestLoop_Run_owner_takes_long(t *testing.T) {
 		for i := range notYet {
 			notYet[i] = false
 		}
-		loop := deletion.NewLoop(q, []deletion.Owner{&owner{name: "executions", script: notYet, asked: func(string) {}}}, slog.New(slog.DiscardHandler))
+		loop := deletion.NewLoop(deletion.Workflow, q, []deletion.Owner{&owner{name: "executions", script: notYet, asked: func(string) {}}}, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- loop.Run(ctx) }()
@@ -153,7 +153,7 @@ func (stuckOwner) Finalize(ctx context.Context, _ workflow.Tenant, _ workflow.ID
 func TestLoop_Run_gives_back_what_it_holds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{}
-		loop := deletion.NewLoop(q, []deletion.Owner{stuckOwner{}}, slog.New(slog.DiscardHandler))
+		loop := deletion.NewLoop(deletion.Workflow, q, []deletion.Owner{stuckOwner{}}, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- loop.Run(ctx) }()

@@ -107,6 +107,6 @@ func away(ctx context.Context, err error) error {
 	if fault.KindOf(err) == fault.KindCanceled && ctx.Err() == context.Canceled {
 		return err
 	}
-	return fault.Unavailable(fault.ReasonServiceUnavailable, "a service that checks workflows is not available").
+	return fault.Unavailable(fault.ReasonServiceUnavailable, "a service that has a part of the answer is not available").
 		WithCause(err).WithRetryAfter(retryAfter)
 }

@@ -44,7 +44,8 @@ func annotate(ctx context.Context, tx pgx.Tx, tenant workflow.Tenant, id workflo
 // Without statistics, as after a restore, it would read all revisions of the tenant for each row.
 const selectChanges = `
 SELECT f.id, f.pruned_through,
-       greatest(f.pruned_through, (SELECT max(seq) FROM changes), (SELECT max(seq) FROM tombstones WHERE seq > 0)), now(),
+       greatest(f.pruned_through, (SELECT max(seq) FROM changes), (SELECT max(seq) FROM tombstones WHERE seq > 0),
+                (SELECT max(seq) FROM tenant_tombstones)), now(),
        c.seq, c.kind, c.tenant, c.workflow_id, c.revision, c.state, c.at, c.active_since, t.time_zone,
        r.config->>'title', r.config->>'description', r.config->'trigger', r.config->'dateRange',
        jsonb_array_length(coalesce(r.config->'steps', '[]')) > 0, w.id IS NULL, coalesce(c.version, w.version), w.create_time, w.create_user,
@@ -56,6 +57,9 @@ LEFT JOIN LATERAL (
     UNION ALL
     (SELECT seq, 1, tenant, workflow_id, 0, 3, NULL, at, NULL, NULL, NULL
      FROM tombstones WHERE seq > $1 AND seq > 0 AND ($3::text IS NULL OR tenant = $3) ORDER BY seq LIMIT $2)
+    UNION ALL
+    (SELECT seq, 3, tenant, NULL, 0, 3, NULL, at, NULL, NULL, NULL
+     FROM tenant_tombstones WHERE seq > $1 AND ($3::text IS NULL OR tenant = $3) ORDER BY seq LIMIT $2)
     ORDER BY seq LIMIT $2
 ) c ON true
 LEFT JOIN tenants t ON t.tenant = c.tenant
@@ -164,7 +168,8 @@ func deref[T any](p *T) T {
 
 const selectWindow = `
 SELECT id, pruned_through,
-       greatest(pruned_through, (SELECT max(seq) FROM changes), (SELECT max(seq) FROM tombstones WHERE seq > 0)), now()
+       greatest(pruned_through, (SELECT max(seq) FROM changes), (SELECT max(seq) FROM tombstones WHERE seq > 0),
+                (SELECT max(seq) FROM tenant_tombstones)), now()
 FROM feed`
 
 const selectActive = `
@@ -250,7 +255,12 @@ func readActive(ctx context.Context, tx pgx.Tx, last feed.Change, limit int) ([]
 	})
 }
 
-const selectGates = `SELECT tenant, seq, state, at FROM tenant_gates ORDER BY tenant, seq`
+// A tombstone is the gate of a tenant that is gone.
+const selectGates = `
+SELECT tenant, seq, state, at FROM tenant_gates
+UNION ALL
+SELECT tenant, seq, 3, at FROM tenant_tombstones
+ORDER BY tenant, seq`
 
 func readGates(ctx context.Context, tx pgx.Tx) ([]feed.Change, error) {
 	rows, err := tx.Query(ctx, selectGates)
@@ -289,6 +299,14 @@ WITH dropped AS (
 )
 UPDATE feed SET pruned_through = greatest(pruned_through, (SELECT max(seq) FROM dropped))`
 
+const prunePlatformRequests = `DELETE FROM platform_requests WHERE at < now() - make_interval(secs => $1)`
+
+const pruneTenantTombstones = `
+WITH dropped AS (
+    DELETE FROM tenant_tombstones WHERE at < now() - make_interval(secs => $1) RETURNING seq
+)
+UPDATE feed SET pruned_through = greatest(pruned_through, (SELECT max(seq) FROM dropped))`
+
 // Retention is how long what is kept for a while is kept.
 type Retention struct{ Changes, Requests, Tombstones, Gates time.Duration }
 
@@ -298,7 +316,8 @@ func (s *Store) Prune(ctx context.Context, keep Retention) error {
 	for _, task := range []struct {
 		query string
 		keep  time.Duration
-	}{{pruneChanges, keep.Changes}, {pruneRequests, keep.Requests}, {pruneTombstones, keep.Tombstones}, {pruneGates, keep.Gates}} {
+	}{{pruneChanges, keep.Changes}, {pruneRequests, keep.Requests}, {pruneTombstones, keep.Tombstones}, {pruneGates, keep.Gates},
+		{prunePlatformRequests, keep.Requests}, {pruneTenantTombstones, keep.Tombstones}} {
 		if _, err := s.pool.Exec(ctx, task.query, task.keep.Seconds()); err != nil {
 			errs = append(errs, wrap("prune", err))
 		}

@@ -48,8 +48,11 @@ CREATE TABLE platform_requests (
 CREATE INDEX platform_requests_tenant ON platform_requests (tenant);
 CREATE INDEX platform_requests_at ON platform_requests (at);
 
--- What the caller said about it.
-ALTER TABLE audit_entries ADD COLUMN note text NOT NULL DEFAULT '';
+-- note is what the caller said about it. There is no audit of tenants that do not exist: calls that come late, with the token of a tenant that
+-- is gone, leave nothing. Entries of the past are not looked at.
+ALTER TABLE audit_entries
+    ADD COLUMN note text NOT NULL DEFAULT '',
+    ADD CONSTRAINT audit_entries_tenant FOREIGN KEY (tenant) REFERENCES tenants NOT VALID;
 
 -- The audit of a tenant ends with the tenant, and by nothing else: whoever tries to delete an entry of a tenant that is not on its way out,
 -- or of which another service still holds something, or otherwise than through erase_audit, is refused, the owner of the table included.
