@@ -25,7 +25,7 @@ type catalogPeer struct {
 	peerv1.UnimplementedGrantsServiceServer
 
 	mu    sync.Mutex
-	feed  []*peerv1.Definition
+	feed  []change
 	moved chan struct{}
 	// delay keeps changes from watchers; hold keeps the feed from the given number on from them altogether.
 	delay time.Duration
@@ -48,9 +48,40 @@ func (p *catalogPeer) put(d *peerv1.Definition) {
 	if d.ActiveSinceTime == nil {
 		d.ActiveSinceTime = d.GetEffectiveTime()
 	}
-	p.feed = append(p.feed, d)
+	p.add(change{definition: d})
+}
+
+// keep holds what is committed from now on back until release.
+func (p *catalogPeer) keep() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hold = len(p.feed)
+}
+
+// open commits a gate.
+func (p *catalogPeer) open(tenant string, open bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.add(change{gate: &peerv1.TenantGate{Tenant: tenant, Open: open, EffectiveTime: timestamppb.Now()}})
+}
+
+func (p *catalogPeer) add(c change) {
+	p.feed = append(p.feed, c)
 	close(p.moved)
 	p.moved = make(chan struct{})
+}
+
+// change is an entry of the feed: one of the two.
+type change struct {
+	definition *peerv1.Definition
+	gate       *peerv1.TenantGate
+}
+
+func (c change) effective() *timestamppb.Timestamp {
+	if c.gate != nil {
+		return c.gate.GetEffectiveTime()
+	}
+	return c.definition.GetEffectiveTime()
 }
 
 // release lets held changes go, and cuts all watches when asked to.
@@ -70,13 +101,13 @@ func (p *catalogPeer) cutWatches() {
 }
 
 // after returns what follows a position, and since when a watcher misses nothing with it.
-func (p *catalogPeer) after(n int) ([]*peerv1.Definition, int, time.Time, <-chan struct{}, context.Context) {
+func (p *catalogPeer) after(n int) ([]change, int, time.Time, <-chan struct{}, context.Context) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	end := min(len(p.feed), p.hold)
 	asOf := time.Now()
 	if end < len(p.feed) {
-		asOf = p.feed[end].GetEffectiveTime().AsTime().Add(-time.Millisecond)
+		asOf = p.feed[end].effective().AsTime().Add(-time.Millisecond)
 	}
 	return p.feed[min(n, end):end], end, asOf, p.moved, p.cut
 }
@@ -92,17 +123,23 @@ func (p *catalogPeer) WatchDefinitions(req *peerv1.WatchDefinitionsRequest, stre
 	}
 	snapshot := req.GetResumeToken() == ""
 	for {
-		defs, end, asOf, moved, cut := p.after(at)
-		if !snapshot && len(defs) > 0 && p.delay > 0 {
+		news, end, asOf, moved, cut := p.after(at)
+		if !snapshot && len(news) > 0 && p.delay > 0 {
 			select {
 			case <-time.After(p.delay):
 			case <-stream.Context().Done():
 				return stream.Context().Err()
 			}
 		}
-		err := stream.Send(&peerv1.WatchDefinitionsResponse{
-			Definitions: defs, SnapshotComplete: snapshot, ResumeToken: strconv.Itoa(end), AsOfTime: timestamppb.New(asOf),
-		})
+		resp := &peerv1.WatchDefinitionsResponse{SnapshotComplete: snapshot, ResumeToken: strconv.Itoa(end), AsOfTime: timestamppb.New(asOf)}
+		for _, c := range news {
+			if c.gate != nil {
+				resp.TenantGates = append(resp.TenantGates, c.gate)
+			} else {
+				resp.Definitions = append(resp.Definitions, c.definition)
+			}
+		}
+		err := stream.Send(resp)
 		if err != nil {
 			return err
 		}

@@ -15,6 +15,14 @@
 //	       └── matched with the old index ─┘             │
 //	       └────────────── re-read ──────────────────────┘
 //
+// # Gates
+//
+// A tenant's gate is closed while its module is off or the tenant is suspended. Whether an event starts anything depends on what the gate was
+// when the event was published, not on what it is when the event is handled: the index knows the times at which the gate was closed, as far
+// back as events are kept. So what happens meanwhile starts nothing later, and what waited in the stream from before starts. When a gate opens,
+// the stream is read again for all workflows of the tenant, as for a change of each. When it closes nothing has to be done; until the news of
+// it has come starts may occur.
+//
 // # Being killed
 //
 // A process may be killed after it has acked such an event and before it has learned of the change. Its successor gets the change as part of

@@ -49,6 +49,21 @@ type Restarter interface {
 	Restart(ctx context.Context, msgs []event.Message, only map[index.ID]struct{}) error
 }
 
+// News is what the watch has heard of.
+type News struct {
+	Definitions []index.Definition
+	// Gates are in the order of their changes.
+	Gates []index.Gate
+	// AsOf is the database's time as of which nothing is missing; zero says nothing.
+	AsOf time.Time
+}
+
+// Add appends what was heard later.
+func (n *News) Add(later News) {
+	n.Definitions, n.Gates = append(n.Definitions, later.Definitions...), append(n.Gates, later.Gates...)
+	n.AsOf = later.AsOf
+}
+
 // timing is a struct so that tests can shorten it.
 type timing struct {
 	silence, renew, lease, expiry, takeover time.Duration
@@ -116,10 +131,12 @@ func New(opts Options) (*Tracker, error) {
 	}, nil
 }
 
-// Snapshot makes defs the whole index. The first snapshot needs no re-read, since nothing was pulled before it; a later one may hold
+// Snapshot makes the news the whole index. The first snapshot needs no re-read, since nothing was pulled before it; a later one may hold
 // changes that were missed since the last message.
-func (t *Tracker) Snapshot(ctx context.Context, defs []index.Definition, asOf time.Time) {
-	if err := t.Index.Replace(defs); err != nil {
+func (t *Tracker) Snapshot(ctx context.Context, news News) {
+	// First the gates: no definition may be there before what closes it.
+	t.Index.ReplaceGates(news.Gates)
+	if err := t.Index.Replace(news.Definitions); err != nil {
 		t.Logger.ErrorContext(ctx, "workflows left out of the index", "error", err)
 	}
 	select {
@@ -132,10 +149,10 @@ func (t *Tracker) Snapshot(ctx context.Context, defs []index.Definition, asOf ti
 		from := t.asOf.Add(-t.timing.margin)
 		t.enqueue(t.Index.ChangedSince(from), from)
 	} else {
-		t.snapshot, t.seen = true, asOf
+		t.snapshot, t.seen = true, news.AsOf
 	}
 	t.floor, t.floorEnd = time.Time{}, time.Time{}
-	t.applied(asOf)
+	t.applied(news.AsOf)
 }
 
 // Resumed says that the watch goes on after a pause. What it sends of the pause may be the last of several changes of a workflow.
@@ -149,18 +166,23 @@ func (t *Tracker) Resumed() {
 	t.floorEnd = t.asOf.Add(time.Since(t.heard))
 }
 
-// Changes applies defs to the index and has the stream re-read for those that events can start. A zero asOf says nothing.
-func (t *Tracker) Changes(ctx context.Context, defs []index.Definition, asOf time.Time) {
-	if err := t.Index.Apply(defs); err != nil {
+// Changes applies news to the index and has the stream re-read for the workflows that events can start: for those that changed, and for all of
+// a tenant whose gate has opened.
+func (t *Tracker) Changes(ctx context.Context, news News) {
+	opened := t.Index.Gates(news.Gates)
+	if err := t.Index.Apply(news.Definitions); err != nil {
 		t.Logger.ErrorContext(ctx, "workflows left out of the index", "error", err)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.enqueue(defs, t.floor)
-	if !t.floorEnd.IsZero() && asOf.After(t.floorEnd) {
+	t.enqueue(news.Definitions, t.floor)
+	for _, g := range news.Gates {
+		t.enqueueOpened(opened, g)
+	}
+	if !t.floorEnd.IsZero() && news.AsOf.After(t.floorEnd) {
 		t.floor, t.floorEnd = time.Time{}, time.Time{}
 	}
-	t.applied(asOf)
+	t.applied(news.AsOf)
 }
 
 // enqueue asks for re-reads from each definition's effective time, or from floor when that is earlier.
@@ -174,6 +196,16 @@ func (t *Tracker) enqueue(defs []index.Definition, floor time.Time) {
 			from = floor
 		}
 		t.pending = append(t.pending, job{index.ID{Tenant: def.Tenant, Workflow: def.Workflow}, def.Trigger.Type, from})
+	}
+}
+
+// enqueueOpened asks for re-reads of a tenant's workflows from when its gate opened: what was published since and handled before this
+// process heard of it has started nothing.
+func (t *Tracker) enqueueOpened(defs []index.Definition, g index.Gate) {
+	for _, def := range defs {
+		if g.Open && def.Tenant == g.Tenant {
+			t.pending = append(t.pending, job{index.ID{Tenant: def.Tenant, Workflow: def.Workflow}, def.Trigger.Type, g.Effective})
+		}
 	}
 }
 

@@ -148,7 +148,7 @@ func TestTracker_gate(t *testing.T) {
 			t.Fatal("open before the first snapshot")
 		}
 		asOf := time.Now()
-		tr.Snapshot(t.Context(), nil, asOf)
+		tr.Snapshot(t.Context(), News{AsOf: asOf})
 		synctest.Wait()
 		if !tr.Open() || len(w.got().seen) != 1 || !w.got().seen[0].Equal(asOf) {
 			t.Fatalf("not open after the first snapshot: %v", w.got().seen)
@@ -164,7 +164,7 @@ func TestTracker_gate(t *testing.T) {
 		opened := make(chan error, 1)
 		go func() { opened <- tr.Wait(t.Context()) }()
 		synctest.Wait()
-		tr.Changes(t.Context(), nil, time.Now())
+		tr.Changes(t.Context(), News{AsOf: time.Now()})
 		if err := <-opened; err != nil || !tr.Open() {
 			t.Errorf("a word does not open it again: %v", err)
 		}
@@ -176,12 +176,12 @@ func TestTracker_is_not_covered_without_its_row(t *testing.T) {
 		w := &world{}
 		tr, stop := run(t, w)
 		defer stop()
-		tr.Snapshot(t.Context(), nil, time.Now())
+		tr.Snapshot(t.Context(), News{AsOf: time.Now()})
 		synctest.Wait()
 		w.set(func() { w.down = errors.New("away") })
 		for range 19 {
 			advance(time.Second)
-			tr.Changes(t.Context(), nil, time.Now())
+			tr.Changes(t.Context(), News{AsOf: time.Now()})
 		}
 		if !tr.Covered() {
 			t.Error("not covered although the row is not 20 s old")
@@ -208,12 +208,12 @@ func TestTracker_seen_waits_for_the_re_reads(t *testing.T) {
 		tr, stop := run(t, w)
 		defer stop()
 		begin := time.Now()
-		tr.Snapshot(t.Context(), []index.Definition{definition("old", begin.Add(-time.Hour))}, begin)
+		tr.Snapshot(t.Context(), News{Definitions: []index.Definition{definition("old", begin.Add(-time.Hour))}, AsOf: begin})
 		synctest.Wait()
 		changed := begin.Add(time.Second)
 		off := definition("off", changed)
 		off.Active = false
-		tr.Changes(t.Context(), []index.Definition{definition("a", changed), definition("b", changed.Add(time.Millisecond)), off}, begin.Add(2*time.Second))
+		tr.Changes(t.Context(), News{Definitions: []index.Definition{definition("a", changed), definition("b", changed.Add(time.Millisecond)), off}, AsOf: begin.Add(2 * time.Second)})
 		advance(5 * time.Second)
 		if got := w.got().seen[len(w.got().seen)-1]; !got.Equal(begin) {
 			t.Errorf("seen went on to %v although nothing was re-read", got.Sub(begin))
@@ -238,7 +238,7 @@ func TestTracker_one_place_does_not_hold_up_the_others(t *testing.T) {
 		tr, stop := run(t, w)
 		defer stop()
 		begin := time.Now()
-		tr.Snapshot(t.Context(), nil, begin)
+		tr.Snapshot(t.Context(), News{AsOf: begin})
 		synctest.Wait()
 		bad := definition("bad", begin)
 		bad.Trigger = &index.Trigger{Type: "call.started"}
@@ -249,7 +249,7 @@ func TestTracker_one_place_does_not_hold_up_the_others(t *testing.T) {
 			good.Tenant = event.Tenant(fmt.Sprintf("t%d", i))
 			defs = append(defs, good)
 		}
-		tr.Changes(t.Context(), defs, begin.Add(time.Second))
+		tr.Changes(t.Context(), News{Definitions: defs, AsOf: begin.Add(time.Second)})
 		synctest.Wait()
 		if got := len(w.got().reads); got != tenants {
 			t.Errorf("the first attempt read %d places, want %d", got, tenants)
@@ -262,7 +262,7 @@ func TestTracker_one_place_does_not_hold_up_the_others(t *testing.T) {
 			t.Errorf("seen went on by %v over what was not read", got.Sub(begin))
 		}
 		later := definition("later", begin.Add(time.Minute))
-		tr.Changes(t.Context(), []index.Definition{later}, begin.Add(time.Minute))
+		tr.Changes(t.Context(), News{Definitions: []index.Definition{later}, AsOf: begin.Add(time.Minute)})
 		synctest.Wait()
 		if got := len(w.got().reads); got != tenants+1 {
 			t.Errorf("a new change waits for what fails: %d reads", got)
@@ -281,14 +281,14 @@ func TestTracker_resumed_watch_reaches_back(t *testing.T) {
 		tr, stop := run(t, w)
 		defer stop()
 		begin := time.Now()
-		tr.Snapshot(t.Context(), nil, begin)
+		tr.Snapshot(t.Context(), News{AsOf: begin})
 		advance(8 * time.Second)
 		tr.Resumed()
 		late := begin.Add(7 * time.Second)
-		tr.Changes(t.Context(), []index.Definition{definition("a", late)}, begin.Add(7500*time.Millisecond))
+		tr.Changes(t.Context(), News{Definitions: []index.Definition{definition("a", late)}, AsOf: begin.Add(7500 * time.Millisecond)})
 		synctest.Wait()
-		tr.Changes(t.Context(), nil, begin.Add(9*time.Second)) // beyond the pause
-		tr.Changes(t.Context(), []index.Definition{definition("b", begin.Add(9*time.Second))}, begin.Add(10*time.Second))
+		tr.Changes(t.Context(), News{AsOf: begin.Add(9 * time.Second)}) // beyond the pause
+		tr.Changes(t.Context(), News{Definitions: []index.Definition{definition("b", begin.Add(9*time.Second))}, AsOf: begin.Add(10 * time.Second)})
 		synctest.Wait()
 		if len(w.got().reads) != 2 || !w.got().reads[0].from.Equal(begin.Add(-margin)) || !w.got().reads[1].from.Equal(begin.Add(9*time.Second)) {
 			t.Errorf("reads: got %+v", w.got().reads)
@@ -303,9 +303,9 @@ func TestTracker_second_snapshot_reads_what_was_missed(t *testing.T) {
 		defer stop()
 		begin := time.Now()
 		old, changed := definition("old", begin.Add(-time.Hour)), definition("new", begin.Add(3*time.Second))
-		tr.Snapshot(t.Context(), []index.Definition{old}, begin)
+		tr.Snapshot(t.Context(), News{Definitions: []index.Definition{old}, AsOf: begin})
 		synctest.Wait()
-		tr.Snapshot(t.Context(), []index.Definition{old, changed}, begin.Add(5*time.Second))
+		tr.Snapshot(t.Context(), News{Definitions: []index.Definition{old, changed}, AsOf: begin.Add(5 * time.Second)})
 		synctest.Wait()
 		if len(w.got().reads) != 1 || w.got().reads[0].only != 1 || !w.got().reads[0].from.Equal(begin.Add(-margin)) {
 			t.Errorf("reads: got %+v", w.got().reads)
@@ -320,7 +320,7 @@ func TestTracker_takes_over_after_reading(t *testing.T) {
 		w := &world{estates: []Estate{dead}, broken: errors.New("away")}
 		tr, stop := run(t, w)
 		defer stop()
-		tr.Snapshot(t.Context(), []index.Definition{definition("old", begin.Add(-time.Hour)), definition("new", begin.Add(-time.Second))}, begin)
+		tr.Snapshot(t.Context(), News{Definitions: []index.Definition{definition("old", begin.Add(-time.Hour)), definition("new", begin.Add(-time.Second))}, AsOf: begin})
 		advance(time.Second)
 		if len(w.got().buried) != 0 {
 			t.Fatal("the row is gone before the stream was read")
@@ -338,4 +338,42 @@ func TestTracker_takes_over_after_reading(t *testing.T) {
 func advance(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
+}
+
+// An event that was published after a gate opened, and handled before this process heard of it, has started nothing: it is read again.
+func TestTracker_gate_opens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		tr, stop := run(t, w)
+		defer stop()
+		begin := time.Now()
+		other := definition("other", begin)
+		other.Tenant = "globex"
+		tr.Snapshot(t.Context(), News{
+			Definitions: []index.Definition{definition("a", begin), definition("b", begin), other},
+			Gates:       []index.Gate{{Tenant: "acme", Effective: begin}, {Tenant: "globex", Effective: begin}}, AsOf: begin,
+		})
+		synctest.Wait()
+		if len(w.reads) != 0 {
+			t.Fatalf("got %v, want no re-read", w.reads)
+		}
+		opened := begin.Add(time.Second)
+		tr.Changes(t.Context(), News{Gates: []index.Gate{
+			{Tenant: "acme", Open: true, Effective: opened}, {Tenant: "acme", Effective: opened.Add(time.Second)},
+		}, AsOf: begin.Add(5 * time.Second)})
+		synctest.Wait()
+		if len(w.reads) != 1 || !w.reads[0].from.Equal(opened) || w.reads[0].only != 0 && w.reads[0].only != 2 {
+			t.Errorf("got %v, want one from %v", w.reads, opened)
+		}
+		// A watch that begins anew may hold an opening that was missed.
+		again := begin.Add(6 * time.Second)
+		tr.Snapshot(t.Context(), News{
+			Definitions: []index.Definition{definition("a", begin)},
+			Gates:       []index.Gate{{Tenant: "acme", Effective: begin}, {Tenant: "acme", Open: true, Effective: again}}, AsOf: begin.Add(7 * time.Second),
+		})
+		synctest.Wait()
+		if len(w.reads) != 2 || w.reads[1].from.After(again) {
+			t.Errorf("got %v, want another from %v at the latest", w.reads, again)
+		}
+	})
 }

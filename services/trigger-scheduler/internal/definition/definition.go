@@ -26,6 +26,13 @@ func FromProto(d *peerv1.Definition) index.Definition {
 	}
 }
 
+// GateFromProto returns a change of a gate as the catalog sends it.
+func GateFromProto(g *peerv1.TenantGate) index.Gate {
+	return index.Gate{
+		Tenant: event.Tenant(g.GetTenant()), Open: g.GetOpen() && !g.GetDeleted(), Effective: timeOf(g.GetEffectiveTime()), Deleted: g.GetDeleted(),
+	}
+}
+
 // Trigger returns an event trigger, nil when there is none.
 func Trigger(t *workflowv1.EventTrigger) *index.Trigger {
 	if t == nil {

@@ -37,6 +37,8 @@ type Index struct {
 	// views is replaced when a tenant is added; a tenant's view when one of its workflows changes.
 	views atomic.Pointer[map[event.Tenant]*tenant]
 	size  atomic.Int64
+	// gates is replaced when one changes.
+	gates atomic.Pointer[map[event.Tenant]history]
 
 	mu      sync.Mutex
 	shelves map[place]*shelf  // guarded by mu
@@ -51,6 +53,7 @@ type tenant struct {
 func New(env *predicate.Env) *Index {
 	x := &Index{env: env, shelves: make(map[place]*shelf), types: make(map[ID]event.Type)}
 	x.views.Store(&map[event.Tenant]*tenant{})
+	x.gates.Store(&map[event.Tenant]history{})
 	return x
 }
 
@@ -97,19 +100,10 @@ func (x *Index) RemoveTenant(name event.Tenant) {
 	_ = x.apply(nil, gone, x.read) // only a definition can fail
 }
 
-// ChangedSince returns the definitions that took effect at t or later.
+// ChangedSince returns the definitions that took effect at t or later, or whose tenant's gate opened since.
 func (x *Index) ChangedSince(t time.Time) []Definition {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	var defs []Definition
-	for _, s := range x.shelves {
-		for _, w := range s.members {
-			if !w.Effective.Before(t) {
-				defs = append(defs, w.Definition)
-			}
-		}
-	}
-	return defs
+	gates := *x.gates.Load()
+	return x.definitions(func(w *Workflow) bool { return !w.Effective.Before(t) || gates[w.Tenant].openedSince(t) })
 }
 
 // place is a group's name.
@@ -250,7 +244,7 @@ type Matched struct {
 func (x *Index) Match(ctx context.Context, ev *event.Event, starts []start.Start) Matched {
 	out := Matched{Starts: starts}
 	g := x.groups(ev.Tenant)[ev.Type]
-	if g == nil {
+	if g == nil || x.ClosedAt(ev.Tenant, ev.Published) {
 		return out
 	}
 	m := matching{ctx: ctx, scope: scope{ev: ev}, out: &out}

@@ -14,6 +14,7 @@ import (
 
 	"workflow.uniconnect/pkg/fault"
 	peerv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/peer/v1"
+	"workflow.uniconnect/services/trigger-scheduler/internal/activation"
 	"workflow.uniconnect/services/trigger-scheduler/internal/definition"
 	"workflow.uniconnect/services/trigger-scheduler/internal/index"
 )
@@ -21,11 +22,11 @@ import (
 // Follower is told what the catalog says, in order and one call at a time.
 type Follower interface {
 	// Snapshot is every active workflow as of a time.
-	Snapshot(ctx context.Context, defs []index.Definition, asOf time.Time)
+	Snapshot(ctx context.Context, news activation.News)
 	// Resumed comes before the first Changes after a pause.
 	Resumed()
 	// Changes are changes in commit order; none of them with an as-of time says that nothing happened until then.
-	Changes(ctx context.Context, defs []index.Definition, asOf time.Time)
+	Changes(ctx context.Context, news activation.News)
 }
 
 const (
@@ -93,7 +94,7 @@ func (w *Watch) follow(ctx context.Context) (heard bool, err error) {
 	if w.token != "" {
 		w.follower.Resumed()
 	}
-	var snapshot []index.Definition
+	var snapshot activation.News
 	begun := time.Now()
 	for {
 		resp, err := stream.Recv()
@@ -107,30 +108,37 @@ func (w *Watch) follow(ctx context.Context) (heard bool, err error) {
 		}
 		heard = true
 		silence.Reset(heartbeat)
-		defs := make([]index.Definition, len(resp.GetDefinitions()))
-		for i, d := range resp.GetDefinitions() {
-			defs[i] = definition.FromProto(d)
-		}
-		var asOf time.Time
-		if t := resp.GetAsOfTime(); t != nil {
-			asOf = t.AsTime()
-		}
+		news := newsOf(resp)
 		switch {
 		case resp.GetSnapshotComplete():
-			snapshot = append(snapshot, defs...)
-			w.follower.Snapshot(ctx, snapshot, asOf)
+			snapshot.Add(news)
+			w.follower.Snapshot(ctx, snapshot)
 			took := time.Since(begun)
 			w.rebuilt.Store(int64(took))
-			w.logger.InfoContext(ctx, "definitions are read", "workflows", len(snapshot), "took", took)
-			snapshot = nil
+			w.logger.InfoContext(ctx, "definitions are read", "workflows", len(snapshot.Definitions), "took", took)
+			snapshot = activation.News{}
 		case resp.GetResumeToken() == "": // a part of a snapshot
-			snapshot = append(snapshot, defs...)
+			snapshot.Add(news)
 			continue
 		default:
-			w.follower.Changes(ctx, defs, asOf)
+			w.follower.Changes(ctx, news)
 		}
 		w.token = resp.GetResumeToken()
 	}
+}
+
+func newsOf(resp *peerv1.WatchDefinitionsResponse) activation.News {
+	news := activation.News{Definitions: make([]index.Definition, len(resp.GetDefinitions()))}
+	for i, d := range resp.GetDefinitions() {
+		news.Definitions[i] = definition.FromProto(d)
+	}
+	for _, g := range resp.GetTenantGates() {
+		news.Gates = append(news.Gates, definition.GateFromProto(g))
+	}
+	if t := resp.GetAsOfTime(); t != nil {
+		news.AsOf = t.AsTime()
+	}
+	return news
 }
 
 var (
