@@ -324,7 +324,7 @@ func TestStore_AddTenant(t *testing.T) {
 		{"acme", "owner", "", "", "workflow"},
 		{"nowhere", "owner", "", "", ""},
 	} {
-		p, err := directory.Profile(t.Context(), c.tenant, c.subject)
+		p, err := directory.Profile(t.Context(), c.tenant, tenant.Who{Subject: c.subject})
 		got := fmt.Sprint(strings.Join(p.Roles, " "), "|", strings.Join(p.Permissions, " "), "|", strings.Join(p.Modules, " "))
 		if want := fmt.Sprint(c.roles, "|", c.permissions, "|", c.modules); err != nil || got != want {
 			t.Errorf("%s of %s: got %s %v, want %s", c.subject, c.tenant, got, err, want)
