@@ -156,6 +156,13 @@ func (i *Issuer) Sessions() int {
 	return len(i.storage.refreshTokens)
 }
 
+// EndSessions makes all refresh tokens useless.
+func (i *Issuer) EndSessions() {
+	i.storage.mu.Lock()
+	defer i.storage.mu.Unlock()
+	clear(i.storage.refreshTokens)
+}
+
 // Token returns an access token as a client gets it for itself.
 func (i *Issuer) Token(ctx context.Context, clientID string) (string, error) {
 	return i.storage.token(op.ContextWithIssuer(ctx, i.URL), clientID)

@@ -238,8 +238,9 @@ func (s *storage) ClientCredentialsTokenRequest(_ context.Context, id string, sc
 	return &request{AuthRequest: oidc.AuthRequest{ClientID: id, Scopes: scopes}, subject: id, audience: []string{s.audience}}, nil
 }
 
-// SetUserinfoFromScopes adds nothing.
-func (s *storage) SetUserinfoFromScopes(context.Context, *oidc.UserInfo, string, string, []string) error {
+// SetUserinfoFromScopes says whose it is and nothing else.
+func (s *storage) SetUserinfoFromScopes(_ context.Context, info *oidc.UserInfo, user, _ string, _ []string) error {
+	info.Subject = user
 	return nil
 }
 

@@ -4,6 +4,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,8 @@ import (
 
 	"workflow.uniconnect/pkg/admin"
 	"workflow.uniconnect/pkg/auth"
+	"workflow.uniconnect/pkg/certs"
+	"workflow.uniconnect/pkg/config"
 	"workflow.uniconnect/pkg/fault"
 	"workflow.uniconnect/pkg/grpcclient"
 	"workflow.uniconnect/pkg/lifecycle"
@@ -26,6 +29,7 @@ import (
 	"workflow.uniconnect/services/gateway/internal/devlogin"
 	"workflow.uniconnect/services/gateway/internal/edge"
 	"workflow.uniconnect/services/gateway/internal/page"
+	"workflow.uniconnect/services/gateway/internal/session"
 )
 
 const (
@@ -75,10 +79,20 @@ func (s *Service) build(ctx context.Context, deps service.Deps) error {
 	if err != nil {
 		return err
 	}
-	handler, err := edge.New(ctx, edge.Options{
+	options := edge.Options{
 		Catalog: catalog, Scheduler: scheduler, Executor: executor,
 		Verifier: deps.Verifier, Telemetry: deps.Telemetry, Pages: pages,
-	})
+	}
+	if settings.LoginClientID != "" {
+		if options.Sessions, err = sessionsOf(deps, pages); err != nil {
+			return err
+		}
+	}
+	handler, err := edge.New(ctx, options)
+	if err != nil {
+		return err
+	}
+	secured, err := s.tls(settings)
 	if err != nil {
 		return err
 	}
@@ -93,7 +107,8 @@ func (s *Service) build(ctx context.Context, deps service.Deps) error {
 	s.listener = limited
 	// There is no write timeout: a stream lives as long as its reader. Package edge gives every call its deadlines.
 	s.http = &http.Server{
-		Handler:           handler,
+		Handler:           strict(settings, handler),
+		TLSConfig:         secured,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    edge.MaxHeaderBytes,
@@ -110,7 +125,7 @@ func (s *Service) Addr() string { return s.listener.Addr().String() }
 func (s *Service) Run(ctx context.Context) error {
 	closeCtx := context.WithoutCancel(ctx)
 	served := make(chan error, 1)
-	go func() { served <- s.http.Serve(s.listener) }()
+	go func() { served <- s.serve() }()
 	s.log.InfoContext(ctx, "gateway listens", "addr", s.Addr())
 	select {
 	case err := <-served:
@@ -129,6 +144,22 @@ func (s *Service) Run(ctx context.Context) error {
 		err = errors.Join(err, fmt.Errorf("serve http: %w", serveErr))
 	}
 	return errors.Join(err, s.stack.Close(closeCtx))
+}
+
+func (s *Service) serve() error {
+	if s.http.TLSConfig == nil {
+		return s.http.Serve(s.listener)
+	}
+	return s.http.ServeTLS(s.listener, "", "")
+}
+
+// tls returns how connections are secured, or nil when a proxy does that.
+func (s *Service) tls(settings config.Settings) (*tls.Config, error) {
+	source, err := certs.Open(certs.Files{Cert: settings.HTTPTLSCertFile, Key: settings.HTTPTLSKeyFile}, s.log)
+	if err != nil {
+		return nil, fmt.Errorf("UC_HTTP_TLS_CERT_FILE, UC_HTTP_TLS_KEY_FILE: %w", err)
+	}
+	return source.Server()
 }
 
 // Close frees what New took, for a gateway that is not run.
@@ -176,6 +207,39 @@ func pagesOf(deps service.Deps) (map[string]http.Handler, error) {
 		pages["/dev/token"] = edge.Post(devlogin.Token(issuer, edge.Error))
 	}
 	return pages, nil
+}
+
+// sessionsOf makes people's sessions and adds the paths where they begin and end.
+func sessionsOf(deps service.Deps, pages map[string]http.Handler) (*session.Sessions, error) {
+	settings := deps.Settings
+	sessions, err := session.New(session.Options{
+		Issuer: settings.OIDCIssuer, Audience: settings.OIDCAudience,
+		ClientID: settings.LoginClientID, ClientSecret: settings.LoginClientSecret.Reveal(),
+		PublicURL: settings.PublicURL, KeyFile: settings.SessionKeyFile,
+		Verifier: deps.Verifier, Logger: deps.Telemetry.Logger, WriteError: edge.Error,
+	})
+	if err != nil {
+		return nil, err
+	}
+	get, post := sessions.Pages()
+	for path, handler := range get {
+		pages[path] = edge.Get(handler)
+	}
+	for path, handler := range post {
+		pages[path] = edge.Post(handler)
+	}
+	return sessions, nil
+}
+
+// strict tells browsers to come with TLS alone, where there is TLS.
+func strict(settings config.Settings, next http.Handler) http.Handler {
+	if settings.HTTPTLSCertFile == "" && !strings.HasPrefix(settings.PublicURL, "https://") {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Strict-Transport-Security", "max-age=31536000")
+		next.ServeHTTP(w, r)
+	})
 }
 
 // document serves the OpenAPI document, which needs no token: it says nothing about anybody.

@@ -31,7 +31,7 @@ func adapters() []string {
 		"httpaction", "crm", "egress", // what actions reach
 		"observe",                                             // metrics and spans
 		"httpapi",                                             // the sandbox's face
-		"connlimit", "edge", "page", "devlogin", "strictjson", // the gateway's
+		"connlimit", "edge", "page", "devlogin", "session", "strictjson", // the gateway's
 		"seed",                      // workflowd's
 		"client", "show", "command", // wfctl's
 	} {

@@ -43,7 +43,7 @@ func (e *Edge) admit(next runtime.HandlerFunc) runtime.HandlerFunc {
 			return
 		}
 		c.binding, c.route = b, b.template
-		ctx, err := e.authenticate(r, c)
+		ctx, err := e.authenticate(w, r, c)
 		if err != nil {
 			writeError(w, r, err)
 			return
@@ -69,11 +69,17 @@ func (e *Edge) admit(next runtime.HandlerFunc) runtime.HandlerFunc {
 	}
 }
 
-func (e *Edge) authenticate(r *http.Request, c *call) (context.Context, error) {
-	token, err := auth.Bearer(r.Header.Values("Authorization")...)
+// authenticate takes the token of the call, else that of its session.
+func (e *Edge) authenticate(w http.ResponseWriter, r *http.Request, c *call) (context.Context, error) {
+	given := r.Header.Values("Authorization")
+	token, err := auth.Bearer(given...)
+	if len(given) == 0 && e.sessions != nil {
+		token, err = e.sessions.Token(w, r)
+	}
 	if err != nil {
 		return nil, err
 	}
+	r.Header.Set("Authorization", "Bearer "+token) // where the translation below reads it
 	if c.principal, err = e.verifier.Verify(r.Context(), token); err != nil {
 		return nil, err
 	}

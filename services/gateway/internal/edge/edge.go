@@ -34,18 +34,27 @@ type Verifier interface {
 	Verify(ctx context.Context, token string) (auth.Principal, error)
 }
 
-// Options is what an Edge is made of. All are required but Pages.
+// Sessions turn the cookie of a call without a token into one, which they may renew on the way. Without a cookie they answer as
+// auth.Bearer does without a token.
+type Sessions interface {
+	Token(w http.ResponseWriter, r *http.Request) (string, error)
+}
+
+// Options is what an Edge is made of. All are required but Sessions and Pages.
 type Options struct {
 	Catalog, Scheduler, Executor grpc.ClientConnInterface
 	Verifier                     Verifier
 	Telemetry                    *telemetry.Telemetry
 	// Pages are served beside the API, each under its exact path.
 	Pages map[string]http.Handler
+	// Sessions is nil when people do not sign in here.
+	Sessions Sessions
 }
 
 // Edge answers HTTP. It is an http.Handler.
 type Edge struct {
 	verifier Verifier
+	sessions Sessions
 	enforcer *access.Enforcer
 	bindings map[string]*binding
 	api      http.Handler
@@ -65,6 +74,7 @@ func New(ctx context.Context, opts Options) (*Edge, error) {
 	catalog := &conn{opts.Catalog}
 	e := &Edge{
 		verifier: opts.Verifier,
+		sessions: opts.Sessions,
 		enforcer: access.NewEnforcer(access.Options{Module: module, Grants: grantsFrom(catalog)}),
 		bindings: bindings,
 		pages:    opts.Pages,
