@@ -6,7 +6,8 @@ const refreshEvery = 2000;
 const tokenKey = "workflow.token";
 const $ = (id) => document.getElementById(id);
 
-const page = { token: sessionStorage.getItem(tokenKey), titles: new Map(), shown: "", timer: 0, loading: false };
+// A person is signed in with a token that the page holds, or with a session whose cookie it cannot read.
+const page = { token: sessionStorage.getItem(tokenKey), session: false, titles: new Map(), shown: "", timer: 0, loading: false };
 
 class CallError extends Error {
   constructor(code, message) {
@@ -43,9 +44,37 @@ function say(text) {
 
 // Signing in and out.
 
+const signedIn = () => page.token !== null || page.session;
+
+// start finds out how people sign in here, and whether this one has.
+async function start() {
+  if (page.token) return signIn(page.token);
+  try {
+    const session = await call("/auth/session");
+    $("login").hidden = false;
+    $("login-link").href = session.loginUrl;
+    page.session = session.signedIn;
+  } catch {
+    page.session = false; // people do not sign in at an issuer here
+  }
+  return page.session ? signIn(null) : showSignIn();
+}
+
+async function signOut() {
+  if (!page.session) return showSignIn();
+  try {
+    const { url } = await call("/auth/logout", { method: "POST" });
+    if (url) return location.assign(url); // where the issuer's own session ends
+  } catch (error) {
+    return say(error.message);
+  }
+  return showSignIn();
+}
+
 async function showSignIn(text = "") {
   clearTimeout(page.timer);
   page.token = null;
+  page.session = false;
   sessionStorage.removeItem(tokenKey);
   $("executions").hidden = $("who").hidden = true;
   $("sign-in").hidden = false;
@@ -80,17 +109,18 @@ function userButton(user) {
 
 async function signIn(token) {
   page.token = token;
+  page.session = token === null;
   page.titles.clear();
   page.shown = "";
   try {
     const me = await call("/v1/access/me");
-    sessionStorage.setItem(tokenKey, token);
+    if (token) sessionStorage.setItem(tokenKey, token);
     $("user").textContent = `${me.user} (${me.tenant})`;
   } catch (error) {
     if (error.code === 401) return showSignIn("The token was not accepted.");
     if (error.code !== 0 && error.code !== 503) return showSignIn(error.message);
     $("user").textContent = "";
-    sessionStorage.setItem(tokenKey, token);
+    if (token) sessionStorage.setItem(tokenKey, token);
   }
   say("");
   $("sign-in").hidden = true;
@@ -102,7 +132,7 @@ async function signIn(token) {
 
 async function refresh() {
   clearTimeout(page.timer);
-  if (page.loading || !page.token) return;
+  if (page.loading || !signedIn()) return;
   page.loading = true;
   try {
     const { executions } = await call("/v1/executions?pageSize=50");
@@ -115,7 +145,7 @@ async function refresh() {
   } finally {
     page.loading = false;
     clearTimeout(page.timer);
-    if (page.token && $("live").checked && !document.hidden) page.timer = setTimeout(refresh, refreshEvery);
+    if (signedIn() && $("live").checked && !document.hidden) page.timer = setTimeout(refresh, refreshEvery);
   }
 }
 
@@ -220,10 +250,9 @@ $("token-form").addEventListener("submit", (event) => {
   $("token").value = "";
   if (token) signIn(token);
 });
-$("sign-out").addEventListener("click", () => showSignIn());
+$("sign-out").addEventListener("click", signOut);
 $("close").addEventListener("click", () => $("details").close());
 $("live").addEventListener("change", refresh);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
 
-if (page.token) signIn(page.token);
-else showSignIn();
+start();
