@@ -261,10 +261,14 @@ func TestService_WatchWorkflows_many_watchers(t *testing.T) {
 	cost := func(watchers int) int64 {
 		counter := &statementCounter{}
 		s := newSystem(t)
+		pool := pgtest.Open(t, s.deps.Settings.DatabaseURL.Reveal(), "catalog")
 		s.deps.Settings.DatabaseURL = counter.between(t, s.deps.Settings.DatabaseURL)
 		s.startOwners()
 		r := s.start(t)
 		addTenants(t, r)
+		if _, err := pool.Exec(t.Context(), `UPDATE tenants SET quota_streams = 10000, quota_requests_per_second = 10000`); err != nil {
+			t.Fatal(err)
+		}
 		ctx := s.owner(t)
 		w := r.create(t, ctx, "First")
 		var group sync.WaitGroup
