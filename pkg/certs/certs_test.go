@@ -1,17 +1,10 @@
 package certs_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,73 +13,8 @@ import (
 	"time"
 
 	"workflow.uniconnect/pkg/certs"
+	"workflow.uniconnect/pkg/certs/certstest"
 )
-
-// authority signs certificates.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<33, 0), KeyUsage: x509.KeyUsageCertSign,
-	}
-	key := newKey(t)
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &authority{cert, key}
-}
-
-func newKey(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-// issue writes a certificate for localhost, with the serial number, over the files.
-func (a *authority) issue(t *testing.T, files certs.Files, serial int64) {
-	t.Helper()
-	key := newKey(t)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), DNSNames: []string{"localhost"}, KeyUsage: x509.KeyUsageDigitalSignature,
-		NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<33, 0), // whatever clock the test runs by
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, files.Cert, "CERTIFICATE", der)
-	write(t, files.Key, "PRIVATE KEY", private)
-}
-
-func (a *authority) publish(t *testing.T, file string) {
-	t.Helper()
-	write(t, file, "CERTIFICATE", a.cert.Raw)
-}
-
-func write(t *testing.T, file, kind string, der []byte) {
-	t.Helper()
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
 
 func filesIn(t *testing.T) certs.Files {
 	t.Helper()
@@ -143,12 +71,12 @@ func handshake(t *testing.T, server *certs.Source, client *tls.Config) (int64, e
 }
 
 func TestSource_both_sides_prove_themselves(t *testing.T) {
-	ours, theirs := newAuthority(t), newAuthority(t)
+	ours, theirs := certstest.New(t), certstest.New(t)
 	files, foreign := filesIn(t), filesIn(t)
-	ours.issue(t, files, 10)
-	ours.publish(t, files.Authority)
-	theirs.issue(t, foreign, 20)
-	ours.publish(t, foreign.Authority)
+	ours.Issue(t, files, 10)
+	ours.Publish(t, files.Authority)
+	theirs.Issue(t, foreign, 20)
+	ours.Publish(t, foreign.Authority)
 	server := open(t, files)
 
 	if serial, err := handshake(t, server, open(t, files).Client()); err != nil || serial != 10 {
@@ -169,10 +97,10 @@ func TestSource_both_sides_prove_themselves(t *testing.T) {
 }
 
 func TestSource_reads_changed_files(t *testing.T) {
-	ca := newAuthority(t)
+	ca := certstest.New(t)
 	files := filesIn(t)
-	ca.issue(t, files, 1)
-	ca.publish(t, files.Authority)
+	ca.Issue(t, files, 1)
+	ca.Publish(t, files.Authority)
 	synctest.Test(t, func(t *testing.T) {
 		server, client := open(t, files), open(t, files)
 		expect := func(when string, want int64) {
@@ -191,7 +119,7 @@ func TestSource_reads_changed_files(t *testing.T) {
 			t.Fatal(err)
 		}
 		expect("while the certificate is missing", 1)
-		ca.issue(t, files, 2)
+		ca.Issue(t, files, 2)
 		expect("after the renewal", 2)
 	})
 }
