@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"io"
 	"net"
@@ -15,6 +16,8 @@ import (
 
 	"workflow.uniconnect/pkg/admin"
 	"workflow.uniconnect/pkg/auth"
+	"workflow.uniconnect/pkg/certs"
+	"workflow.uniconnect/pkg/certs/certstest"
 	"workflow.uniconnect/pkg/config"
 	"workflow.uniconnect/pkg/oidctest"
 	"workflow.uniconnect/pkg/service"
@@ -245,5 +248,46 @@ func TestSession_withoutTenant(t *testing.T) {
 	}
 	if a := b.send(t, http.MethodGet, "/v1/workflows", ""); a.code != http.StatusUnauthorized {
 		t.Errorf("a call then: got %d, want 401", a.code)
+	}
+}
+
+// The gateway speaks TLS itself when it is given a certificate, HTTP/2 included, and takes a new certificate without a restart.
+func TestGateway_tls(t *testing.T) {
+	authority := certstest.New(t)
+	dir := t.TempDir()
+	files := certs.Files{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key")}
+	authority.Issue(t, files, 1)
+	w := newWorld(t, func(d *service.Deps) {
+		d.Settings.HTTPTLSCertFile, d.Settings.HTTPTLSKeyFile = files.Cert, files.Key
+		d.Settings.PublicURL = "https://localhost"
+	})
+	get := func() (serial int64, proto string, h http.Header) {
+		t.Helper()
+		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: authority.Pool()}, ForceAttemptHTTP2: true}
+		defer transport.CloseIdleConnections()
+		resp, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Get(strings.Replace(w.url, "http:", "https:", 1) + "/livez")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		return resp.TLS.PeerCertificates[0].SerialNumber.Int64(), resp.Proto, resp.Header
+	}
+	serial, proto, h := get()
+	if serial != 1 || proto != "HTTP/2.0" || h.Get("Strict-Transport-Security") == "" {
+		t.Errorf("got certificate %d, %s, %v", serial, proto, h)
+	}
+	if resp, err := w.client.Get(w.url + "/livez"); err == nil {
+		_ = resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			t.Error("it answers in the clear")
+		}
+	}
+	authority.Issue(t, files, 2)
+	deadline := time.Now().Add(10 * time.Second)
+	for serial != 2 && time.Now().Before(deadline) {
+		serial, _, _ = get()
+	}
+	if serial != 2 {
+		t.Error("the new certificate is not used")
 	}
 }
