@@ -49,7 +49,7 @@ func TestSystem(t *testing.T) {
 	}{
 		{"tour", tour}, {"seeded_workflow", seededWorkflow}, {"run_by_hand", runByHand}, {"all_steps", allSteps}, {"failure", failure},
 		{"activation", activation}, {"date_range", dateRange}, {"event_types", eventTypes}, {"delete", deletion}, {"duplicates", duplicates},
-		{"dead_letters", deadLetters}, {"bad_input", badInput}, {"validation", validation}, {"who_may", whoMay}, {"tenants", tenants}, {"trace", trace},
+		{"dead_letters", deadLetters}, {"bad_input", badInput}, {"validation", validation}, {"who_may", whoMay}, {"access", access}, {"tenants", tenants}, {"trace", trace},
 	}
 	for name, opts := range map[string]stack.Options{"workflowd": {Workflowd: true}, "separate": {Schedulers: 2, Executors: 2}} {
 		t.Run(name, func(t *testing.T) {
