@@ -34,6 +34,7 @@ type removals struct {
 	db       *pgxpool.Pool
 	js       jetstream.JetStream
 	owner    *stack.Client
+	tenant   string
 	executor peerv1.StartServiceClient
 	token    string        // of a service
 	release  chan struct{} // closed when calls that are held get their answers
@@ -57,7 +58,7 @@ func (w *doomed) path(mode string) string { return "/" + w.name + "/" + mode }
 
 func newRemovals(t *testing.T) *removals {
 	t.Helper()
-	r := &removals{release: make(chan struct{})}
+	r := &removals{release: make(chan struct{}), tenant: "acme"}
 	r.target = target.New(t, func(c *target.Call) target.Answer {
 		switch {
 		case strings.HasSuffix(c.Path, "/retry"):
@@ -168,7 +169,7 @@ func (r *removals) config(w *doomed) object {
 func (r *removals) publish(t *testing.T, w *doomed, mode string) {
 	t.Helper()
 	_, err := r.js.PublishMsg(t.Context(), &nats.Msg{
-		Subject: subject, Data: fmt.Appendf(nil, `{"name":%q,"mode":%q}`, w.name, mode),
+		Subject: "uniconnect.events." + r.tenant + ".call.segment_ended", Data: fmt.Appendf(nil, `{"name":%q,"mode":%q}`, w.name, mode),
 		Header: nats.Header{"ce-specversion": {"1.0"}, "ce-id": {uuid.NewString()}, "ce-source": {"/crash"}, "ce-type": {"call.segment_ended"}},
 	})
 	if err != nil {
@@ -209,7 +210,7 @@ func (r *removals) awaitStates(t *testing.T, w *doomed) {
 // noteStart keeps one start as it was sent.
 func (r *removals) noteStart(t *testing.T, w *doomed) {
 	t.Helper()
-	w.start = &peerv1.Start{Tenant: "acme", WorkflowId: w.ID}
+	w.start = &peerv1.Start{Tenant: r.tenant, WorkflowId: w.ID}
 	cause := &workflowv1.EventCause{}
 	var event string
 	err := r.db.QueryRow(t.Context(), `

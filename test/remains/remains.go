@@ -1,5 +1,5 @@
 // Package remains looks for what is left of something that was deleted: it searches every column of every table, and every message of
-// every stream and bucket, for an id in any form in which a program would keep it.
+// every stream and bucket, for an id or a name in any form in which a program would keep it.
 package remains
 
 import (
@@ -38,6 +38,19 @@ func Rows(ctx context.Context, db *pgxpool.Pool, id string) (Places, error) {
 	if err != nil {
 		return nil, err
 	}
+	return search(ctx, db, m)
+}
+
+// RowsNaming is Rows for a name, which must be one that nothing else holds by chance.
+func RowsNaming(ctx context.Context, db *pgxpool.Pool, name string) (Places, error) {
+	m, err := nameMatcher(name)
+	if err != nil {
+		return nil, err
+	}
+	return search(ctx, db, m)
+}
+
+func search(ctx context.Context, db *pgxpool.Pool, m *matcher) (Places, error) {
 	rows, err := db.Query(ctx, `
 		SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition AND n.nspname !~ '^(pg_|information_schema)'`)
@@ -95,6 +108,19 @@ func Messages(ctx context.Context, js jetstream.JetStream, id string) (Places, e
 	if err != nil {
 		return nil, err
 	}
+	return searchMessages(ctx, js, m)
+}
+
+// MessagesNaming is Messages for a name.
+func MessagesNaming(ctx context.Context, js jetstream.JetStream, name string) (Places, error) {
+	m, err := nameMatcher(name)
+	if err != nil {
+		return nil, err
+	}
+	return searchMessages(ctx, js, m)
+}
+
+func searchMessages(ctx context.Context, js jetstream.JetStream, m *matcher) (Places, error) {
 	found := make(Places)
 	streams := js.ListStreams(ctx)
 	for info := range streams.Info() {
@@ -143,7 +169,21 @@ func newMatcher(id string) (*matcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &matcher{bytes: string(parsed[:]), plain: []string{parsed.String(), hex.EncodeToString(parsed[:])}}
+	return matcherOf(string(parsed[:]), parsed.String(), hex.EncodeToString(parsed[:])), nil
+}
+
+// minName is below what a name could be found of by chance, in text or in base64.
+const minName = 8
+
+func nameMatcher(name string) (*matcher, error) {
+	if len(name) < minName {
+		return nil, fmt.Errorf("the name %q is so short that others may hold it", name)
+	}
+	return matcherOf(name, strings.ToLower(name)), nil
+}
+
+func matcherOf(bytes string, plain ...string) *matcher {
+	m := &matcher{bytes: bytes, plain: plain}
 	for _, form := range append([]string{m.bytes}, m.plain...) {
 		// Three shapes, for where in a longer value it begins, without the characters that are shared with what stands before and after.
 		for shift := range 3 {
@@ -152,7 +192,7 @@ func newMatcher(id string) (*matcher, error) {
 			m.encoded = append(m.encoded, whole[(shift*8+5)/6:len(padded)*8/6])
 		}
 	}
-	return m, nil
+	return m
 }
 
 func (m *matcher) in(text string) bool {

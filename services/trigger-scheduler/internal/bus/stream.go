@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -150,7 +151,7 @@ func (s *Stream) Last(ctx context.Context) (uint64, time.Time, error) {
 	return state.LastSeq, state.LastTime, nil
 }
 
-// Purge removes every message of a tenant.
+// Purge removes every message of a tenant, and the consumers that a process which is gone has left on the tenant's subjects alone.
 func (s *Stream) Purge(ctx context.Context, tenant event.Tenant) error {
 	stream, err := s.js.Stream(ctx, StreamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -162,6 +163,22 @@ func (s *Stream) Purge(ctx context.Context, tenant event.Tenant) error {
 	for _, subject := range []string{event.SubjectOf(tenant, ">"), strings.TrimSuffix(event.SubjectOf(tenant, ""), ".")} {
 		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
 			return bus.Classify(fmt.Errorf("purge the messages of a tenant: %w", err))
+		}
+	}
+	consumers := stream.ListConsumers(ctx)
+	var left []string
+	for info := range consumers.Info() {
+		filters := append([]string{info.Config.FilterSubject}, info.Config.FilterSubjects...)
+		if slices.ContainsFunc(filters, func(f string) bool { return strings.HasPrefix(f, event.SubjectOf(tenant, "")) }) {
+			left = append(left, info.Name)
+		}
+	}
+	if err := consumers.Err(); err != nil {
+		return bus.Classify(fmt.Errorf("list consumers: %w", err))
+	}
+	for _, name := range left {
+		if err := stream.DeleteConsumer(ctx, name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return bus.Classify(fmt.Errorf("delete a consumer of a tenant: %w", err))
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	"workflow.uniconnect/pkg/auth"
 	"workflow.uniconnect/pkg/fault"
+	"workflow.uniconnect/pkg/faultpoint"
 	"workflow.uniconnect/pkg/grpcserver"
 	"workflow.uniconnect/pkg/listing"
 	accessv1 "workflow.uniconnect/proto/gen/go/uniconnect/access/v1"
@@ -178,6 +179,7 @@ func (s *Tenants) DeleteTenant(ctx context.Context, req *accessv1.DeleteTenantRe
 	if err != nil {
 		return nil, err
 	}
+	faultpoint.Hit("catalog.tenant.marked")
 	return &accessv1.DeleteTenantResponse{Tenant: tenantMessage(t)}, nil
 }
 
