@@ -188,6 +188,15 @@ func tenantSettings(t *testing.T, s *system) {
 	s.refuses(t, s.owner, http.MethodPatch, "/v1/tenant/settings", object{"timeZone": "Mars/X"}, invalid("timeZone"))
 	s.refuses(t, s.owner, http.MethodPatch, "/v1/tenant/settings", object{"quotas": object{"requestsPerSecond": 99999}}, invalid("quotas"))
 	s.refuses(t, s.owner, http.MethodPatch, "/v1/tenant/settings", object{"timeZone": "UTC", "etag": before.Etag}, refusal{409, "ABORTED", "ETAG_MISMATCH", ""})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, s.RESTURL+"/v1/tenant/settings", strings.NewReader(`{"timeZone":"UTC"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("If-Match", `"`+before.Etag+`"`)
+	if res, err := s.owner.Send(req); err != nil || res.Status != http.StatusPreconditionFailed {
+		t.Errorf("If-Match of what was: got %v, %v, want 412", res, err)
+	}
 	undo := object{"timeZone": before.TimeZone, "statusMap": object{}, "roleMap": object{}, "executionRetention": before.ExecutionRetention}
 	if err := s.owner.Call(t.Context(), http.MethodPatch, "/v1/tenant/settings", undo, &after); err != nil || after.Etag != before.Etag {
 		t.Errorf("undone: got %+v, %v, want %+v", after, err, before)
