@@ -54,6 +54,14 @@ func BuildFaultPoints(ctx context.Context) (string, error) {
 	})
 }
 
+// TenantBlind is the build tag of services whose statements do not look at the tenant. It exists to show that the database does.
+const TenantBlind = "tenantblind"
+
+// BuildTenantBlind makes a workflowd whose calls do not filter by tenant and returns its directory.
+func BuildTenantBlind(ctx context.Context) (string, error) {
+	return build(ctx, TenantBlind, []string{"-tags", TenantBlind}, []string{"./services/workflowd/cmd/workflowd"})
+}
+
 func build(ctx context.Context, name string, flags, packages []string) (string, error) {
 	root, err := Root()
 	if err != nil {

@@ -34,6 +34,8 @@ type Options struct {
 	ExecutorBinary string
 	// FaultPoints runs builds of catalog, trigger-scheduler and executor that Process.RestartDoomed can tell where to die.
 	FaultPoints bool
+	// TenantBlind runs a workflowd whose calls do not filter by tenant.
+	TenantBlind bool
 	// DatabaseURL names the database to use. When it is empty, workflowd runs a private server in its data directory, and the separate
 	// processes get one that is fast and not durable: killing a process loses nothing either way.
 	DatabaseURL string
@@ -51,8 +53,9 @@ type Stack struct {
 	RESTURL, SandboxURL string
 	// NATSURL is where events are published.
 	NATSURL string
-	// ExecutorAddrs are where the executors take calls of other services; of workflowd there is one.
-	ExecutorAddrs []string
+	// CatalogAddr, SchedulerAddrs and ExecutorAddrs are where the services take gRPC calls; of workflowd there is one of each.
+	CatalogAddr                   string
+	SchedulerAddrs, ExecutorAddrs []string
 
 	NATS, Sandbox, Catalog, Gateway, Workflowd *Process
 	Schedulers, Executors                      []*Process
@@ -79,6 +82,11 @@ func Start(ctx context.Context, opts Options) (*Stack, error) {
 	if opts.FaultPoints {
 		if doomed, err = BuildFaultPoints(ctx); err != nil {
 			return nil, fmt.Errorf("build the services with fault points: %w", err)
+		}
+	}
+	if opts.TenantBlind {
+		if bin, err = BuildTenantBlind(ctx); err != nil {
+			return nil, fmt.Errorf("build workflowd without its filters: %w", err)
 		}
 	}
 	dir, err := os.MkdirTemp("", "uc-stack-*")
@@ -163,7 +171,7 @@ func (s *Stack) plan(ctx context.Context) (layout, error) {
 // declare lists the service processes in the order in which they are started.
 func (s *Stack) declare(l layout) {
 	s.RESTURL, s.SandboxURL, s.NATSURL = "http://"+l.http, "http://"+l.sandbox, "nats://"+l.nats
-	s.ExecutorAddrs = l.executors
+	s.CatalogAddr, s.SchedulerAddrs, s.ExecutorAddrs = l.catalog, l.schedulers, l.executors
 	common := map[string]string{
 		"UC_DEV": "true", "UC_DATA_DIR": s.Dir,
 		"UC_HTTP_ADDR": l.http, "UC_CATALOG_ADDR": l.catalog,
@@ -358,6 +366,19 @@ func privateDatabaseURL(dir string) (string, error) {
 	}
 	return fmt.Sprintf("postgres:///%s?host=%s&user=%s", database, lines[socketLine], devpg.User), nil
 }
+
+// StopPostgres ends the server that Start began for the separate processes. RestartPostgres begins it anew, with its data.
+func (s *Stack) StopPostgres(ctx context.Context) error {
+	if s.postgres == nil {
+		return errors.New("this system has no PostgreSQL of its own that runs")
+	}
+	err := s.postgres.Stop(ctx)
+	s.postgres = nil
+	return err
+}
+
+// RestartPostgres begins the server again that StopPostgres has ended.
+func (s *Stack) RestartPostgres(ctx context.Context) error { return s.startPostgres(ctx) }
 
 // Close ends everything, services first, and removes what they stored. It reports processes that ended by themselves or did not stop
 // when asked.
