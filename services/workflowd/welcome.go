@@ -21,11 +21,11 @@ The Workflow Manager is ready.
   Sandbox            http://%s/crm/leads, /sink/{name}
   Data               %s
 
-Sign in on the page as one of these users, or get a bearer token:
-
-  bin/workflowd token --user owner@acme.test
-
 `, s.HTTPAddr, natsAddr(s), s.CatalogAddr, s.SchedulerAddr, s.ExecutorAddr, s.AdminAddr, s.SandboxAddr, s.DataDir)
+	if s.OIDCIssuer != "" {
+		return b.String() + "Tokens are those of " + s.OIDCIssuer + ". Ctrl-C stops everything.\n\n"
+	}
+	b.WriteString("Sign in on the page as one of these users, or get a bearer token:\n\n  bin/workflowd token --user owner@acme.test\n\n")
 	for _, u := range devusers.All() {
 		fmt.Fprintf(&b, "  %-20s %s\n", u.Name, strings.Join(u.Roles, ", "))
 	}

@@ -46,6 +46,8 @@ type Seeder struct {
 	conn    *grpc.ClientConn
 	sandbox string
 	marker  string
+	// tenantsOnly says that nobody's token can be made here: an OpenID Connect issuer has the place of the development issuer.
+	tenantsOnly bool
 	log     *slog.Logger
 }
 
@@ -56,6 +58,7 @@ func New(deps service.Deps, tenants Tenants) (*Seeder, error) {
 		return nil, fmt.Errorf("open the development issuer: %w", err)
 	}
 	s := &Seeder{tenants: tenants, issuer: issuer, sandbox: deps.Settings.SandboxAddr, log: deps.Telemetry.Logger}
+	s.tenantsOnly = deps.Settings.OIDCIssuer != ""
 	s.marker = filepath.Join(deps.Settings.DataDir, "seeded")
 	s.conn, err = grpcclient.Dial(deps.Settings.CatalogAddr, grpcclient.Options{Telemetry: deps.Telemetry, TokenSource: s, Credentials: deps.Dialling})
 	if err != nil {
@@ -88,7 +91,7 @@ func (s *Seeder) Run(ctx context.Context) error {
 	if done {
 		return nil
 	}
-	for _, id := range templates() {
+	for _, id := range s.templates() {
 		if err := s.saveTemplate(ctx, id); err != nil {
 			return fmt.Errorf("template %s: %w", id, err)
 		}
@@ -101,7 +104,12 @@ func (s *Seeder) Run(ctx context.Context) error {
 }
 
 // templates names those that are workflows of the first tenant from the beginning.
-func templates() []string { return []string{"on-call-ended", "on-disposition-submitted"} }
+func (s *Seeder) templates() []string {
+	if s.tenantsOnly {
+		return nil
+	}
+	return []string{"on-call-ended", "on-disposition-submitted"}
+}
 
 // saveTemplate makes a workflow of a template. A workflow of that title is left alone.
 func (s *Seeder) saveTemplate(ctx context.Context, id string) error {
