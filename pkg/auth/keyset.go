@@ -60,7 +60,7 @@ func newKeySet(cfg Config) *keySet {
 }
 
 func (k *keySet) key(ctx context.Context, kid, alg string) (crypto.PublicKey, error) {
-	found, age, err := k.find(kid, alg)
+	found, age, _ := k.find(kid, alg)
 	if found != nil && age < keysFresh {
 		return found, nil
 	}
@@ -79,7 +79,7 @@ func (k *keySet) key(ctx context.Context, kid, alg string) (crypto.PublicKey, er
 			return nil, ctx.Err()
 		}
 	}
-	found, age, err = k.find(kid, alg)
+	found, age, err := k.find(kid, alg)
 	switch {
 	case found != nil && age < keysStale:
 		return found, nil

@@ -239,6 +239,29 @@ func TestTokenSource_oidc(t *testing.T) {
 	})
 }
 
+// While the issuer is away, calls that come together fail together; once it is back, so are tokens.
+func TestTokenSource_issuer_away_at_the_start(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{down: true, issue: func() string { return "token" }}
+		cfg := p.config()
+		cfg.ClientID, cfg.ClientSecret = "executor", "s3cret"
+		source, err := auth.NewTokenSource(t.Context(), cfg, "ignored")
+		if err != nil {
+			t.Fatalf("the start fails: %v", err)
+		}
+		for range 3 {
+			if _, err := source.Token(t.Context()); fault.KindOf(err) != fault.KindUnavailable {
+				t.Errorf("got %v, want UNAVAILABLE", err)
+			}
+		}
+		p.set(func(p *provider) { p.down = false })
+		<-time.After(2 * time.Second)
+		if got, err := source.Token(t.Context()); err != nil || got != "token" {
+			t.Errorf("2 s after the issuer came: got %q, %v", got, err)
+		}
+	})
+}
+
 func TestTokenSource_without_credentials_fails_in_use(t *testing.T) {
 	source, err := auth.NewTokenSource(t.Context(), (&provider{}).config(), "gateway")
 	if err != nil {

@@ -24,6 +24,8 @@ type TokenSource struct {
 	turn            chan struct{}
 	token           string
 	renew, deadline time.Time
+	// failed is why the last attempt gave nothing; calls in the second after it are told the same and do not wait one after the other.
+	failed error
 }
 
 // NewTokenSource returns the source of this process's identity: the development issuer's with the given subject, or the client
@@ -67,6 +69,9 @@ func (s *TokenSource) Token(ctx context.Context) (string, error) {
 	defer func() { s.turn <- struct{}{} }()
 
 	now := time.Now()
+	if now.Before(s.renew) && s.failed != nil && !now.Before(s.deadline) {
+		return "", s.failed
+	}
 	if now.Before(s.renew) {
 		return s.token, nil
 	}
@@ -75,14 +80,16 @@ func (s *TokenSource) Token(ctx context.Context) (string, error) {
 	token, expires, err := s.fetch(fetchCtx)
 	switch {
 	case err == nil:
-		s.token, s.deadline = token, expires
+		s.token, s.deadline, s.failed = token, expires, nil
 		s.renew = expires.Add(-expires.Sub(now) / 5)
 		return s.token, nil
 	case now.Before(s.deadline):
 		s.renew = now.Add(time.Second)
 		return s.token, nil
 	}
-	return "", fault.Unavailable(fault.ReasonServiceUnavailable, "the service's own token cannot be had now").WithCause(err)
+	s.renew = time.Now().Add(time.Second)
+	s.failed = fault.Unavailable(fault.ReasonServiceUnavailable, "the service's own token cannot be had now").WithCause(err)
+	return "", s.failed
 }
 
 func fetchOIDC(cfg Config) func(context.Context) (string, time.Time, error) {

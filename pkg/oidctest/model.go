@@ -66,7 +66,7 @@ func (c *client) LoginURL(id string) string           { return loginPath + "?id=
 func (c *client) AccessTokenType() op.AccessTokenType { return op.AccessTokenTypeJWT }
 func (c *client) IDTokenLifetime() time.Duration      { return time.Hour }
 func (c *client) DevMode() bool                       { return true }
-func (c *client) RestrictAdditionalIdTokenScopes() func([]string) []string { //nolint:revive // the interface's name
+func (c *client) RestrictAdditionalIdTokenScopes() func([]string) []string { //nolint:revive,staticcheck // the name is the interface's
 	return func(scopes []string) []string { return scopes }
 }
 func (c *client) RestrictAdditionalAccessTokenScopes() func([]string) []string {
