@@ -186,7 +186,7 @@ func TestQueries_fit_the_schema(t *testing.T) {
 		for part := parts.FindString(text); part != ""; part = parts.FindString(text) {
 			text = strings.ReplaceAll(text, part, texts[strings.Trim(part, "\x00")])
 		}
-		if sqlStart.MatchString(text) && !strings.Contains(text, "{key}") {
+		if sqlStart.MatchString(text) && !strings.Contains(text, "{type}") {
 			queries[name] = text
 		}
 	}
