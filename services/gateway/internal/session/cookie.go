@@ -2,6 +2,7 @@ package session
 
 import (
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -14,7 +15,8 @@ type cookie struct {
 	secure bool
 }
 
-func newCookie(name string, secure bool) cookie {
+func newCookie(name, publicURL string) cookie {
+	secure := strings.HasPrefix(publicURL, "https://")
 	if secure {
 		name = "__Host-" + name
 	}

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -75,12 +74,11 @@ func New(opts Options) (*Sessions, error) {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
 	}
-	secure := strings.HasPrefix(opts.PublicURL, "https://")
 	s := &Sessions{
 		opts: opts, seal: seal,
 		issuer:  newIssuer(opts),
-		session: newCookie("uc_session", secure),
-		attempt: newCookie("uc_login", secure),
+		session: newCookie("uc_session", opts.PublicURL),
+		attempt: newCookie("uc_login", opts.PublicURL),
 	}
 	s.renewer.recent = make(map[tokenHash]renewal)
 	return s, nil
