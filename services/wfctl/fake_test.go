@@ -16,11 +16,13 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"workflow.uniconnect/pkg/config"
 	"workflow.uniconnect/pkg/fault"
 	"workflow.uniconnect/pkg/grpcfault"
 	"workflow.uniconnect/pkg/telemetry"
 	"workflow.uniconnect/services/wfctl/internal/command"
 
+	accessv1 "workflow.uniconnect/proto/gen/go/uniconnect/access/v1"
 	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
 )
 
@@ -275,8 +277,9 @@ func (f *fake) WatchWorkflows(req *workflowv1.WatchWorkflowsRequest, stream work
 
 // terminal runs command lines against the fake.
 type terminal struct {
-	fake *fake
-	conn grpc.ClientConnInterface
+	fake     *fake
+	registry *registry
+	conn     grpc.ClientConnInterface
 	// stdin is what is typed; interactive says that somebody types.
 	stdin       string
 	interactive bool
@@ -285,12 +288,13 @@ type terminal struct {
 
 func newTerminal(t *testing.T) *terminal {
 	t.Helper()
-	f := &fake{}
+	f, r := &fake{}, &registry{}
 	log := telemetry.Discard().Logger
 	server := grpc.NewServer(grpc.ChainUnaryInterceptor(grpcfault.UnaryServer(log)), grpc.ChainStreamInterceptor(grpcfault.StreamServer(log)))
 	workflowv1.RegisterWorkflowCatalogServiceServer(server, f)
 	workflowv1.RegisterTriggerSchedulerServiceServer(server, f)
 	workflowv1.RegisterExecutorServiceServer(server, f)
+	accessv1.RegisterTenantServiceServer(server, r)
 	var lc net.ListenConfig
 	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -304,7 +308,7 @@ func newTerminal(t *testing.T) *terminal {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return &terminal{fake: f, conn: conn, environ: []string{"UC_TOKEN=secret"}}
+	return &terminal{fake: f, registry: r, conn: conn, environ: []string{"UC_TOKEN=secret"}}
 }
 
 // result is what a command line has left.
@@ -321,6 +325,9 @@ func (x *terminal) run(t *testing.T, args ...string) result {
 	}, &command.App{
 		Now: func() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) },
 		Dial: func(string, func(context.Context) (string, error)) (grpc.ClientConnInterface, error) {
+			return x.conn, nil
+		},
+		DialPlatform: func(config.Settings, func(context.Context) (string, error)) (grpc.ClientConnInterface, error) {
 			return x.conn, nil
 		},
 	})

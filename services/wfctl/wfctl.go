@@ -1,5 +1,5 @@
 // Package wfctl is the command line of the Workflow Manager: it manages workflows and keeps them as code. It speaks to the gateway over
-// REST, like any other client, and holds nothing.
+// REST, like any other client, and holds nothing. For the platform team it administers tenants, for which it calls the catalog itself.
 package wfctl
 
 import (
@@ -24,7 +24,7 @@ type Process struct {
 
 // Run runs one command line and returns the exit code: 0 well, 1 refused or different, 2 wrong usage, 3 the system is away.
 func Run(ctx context.Context, p Process) int {
-	return run(ctx, p, &command.App{Now: time.Now, Dial: command.Connect(p.Version)})
+	return run(ctx, p, &command.App{Now: time.Now, Dial: command.Connect(p.Version), DialPlatform: command.ConnectPlatform})
 }
 
 func run(ctx context.Context, p Process, app *command.App) int {

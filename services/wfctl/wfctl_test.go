@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -55,6 +56,7 @@ func TestRun_golden(t *testing.T) {
 		"usage_command": {"get", "worflows"}, "usage_argument": {"activate"}, "usage_flag": {"get", "wf", "--nope"}, "usage_output": {"get", "wf", "-o", "xml"},
 		"usage_file": {"apply"}, "usage_no_such_file": {"apply", "-f", "/nowhere.yaml"}, "usage_input": {"run", "Hello", "--input", "[1]"}, "usage_delete": {"delete", "Hello"},
 	}
+	maps.Copy(cases, tenantCases())
 	for name, args := range cases {
 		t.Run(name, func(t *testing.T) {
 			got := newTerminal(t).run(t, args...)

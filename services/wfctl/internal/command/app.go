@@ -34,6 +34,8 @@ type App struct {
 	Now         func() time.Time
 	// Dial connects to the gateway; Connect does outside of tests.
 	Dial func(server string, token func(context.Context) (string, error)) (grpc.ClientConnInterface, error)
+	// DialPlatform connects to the catalog itself; ConnectPlatform does outside of tests.
+	DialPlatform func(settings config.Settings, token func(context.Context) (string, error)) (grpc.ClientConnInterface, error)
 
 	flags global
 }

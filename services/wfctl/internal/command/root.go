@@ -43,15 +43,17 @@ func (a *App) Root() *cobra.Command {
 	a.completeFlag(root, "user", func(context.Context, string) []string { return users() })
 
 	groups := []*cobra.Group{
-		{ID: "read", Title: "Look:"}, {ID: "code", Title: "As code:"}, {ID: "change", Title: "Change:"}, {ID: "run", Title: "Run:"}, {ID: "other", Title: "Other:"},
+		{ID: "read", Title: "Look:"}, {ID: "code", Title: "As code:"}, {ID: "change", Title: "Change:"}, {ID: "run", Title: "Run:"},
+		{ID: "platform", Title: "Platform:"}, {ID: "other", Title: "Other:"},
 	}
 	root.AddGroup(groups...)
 	for group, commands := range map[string][]*cobra.Command{
-		"read":   {a.get(), a.describe(), a.executions(), a.logs(), a.watch()},
-		"code":   {a.create(), a.apply(), a.diff(), a.validate(), a.export()},
-		"change": {a.activate(), a.deactivate(), a.backup(), a.reset(), a.restore(), a.duplicate(), a.remove()},
-		"run":    {a.run(), a.publishEvent()},
-		"other":  {a.issueToken(), a.version()},
+		"read":     {a.get(), a.describe(), a.executions(), a.logs(), a.watch()},
+		"code":     {a.create(), a.apply(), a.diff(), a.validate(), a.export()},
+		"change":   {a.activate(), a.deactivate(), a.backup(), a.reset(), a.restore(), a.duplicate(), a.remove()},
+		"run":      {a.run(), a.publishEvent()},
+		"platform": {a.tenant()},
+		"other":    {a.issueToken(), a.version()},
 	} {
 		for _, c := range commands {
 			c.GroupID = group
