@@ -191,7 +191,7 @@ func (x *AuditEntry) GetResource() string {
 type ListAuditEntriesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// For example `actor = "owner@acme.test" AND create_time >= "2026-11-01T00:00:00Z"`. Fields: actor, action, workflow_id, outcome, reason,
-	// request_id (=, !=) and create_time (<, <=, >, >=), joined by AND.
+	// request_id, resource (=, !=) and create_time (<, <=, >, >=), joined by AND.
 	Filter string `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
 	// How many at most, 1 to 200. Default 50.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
