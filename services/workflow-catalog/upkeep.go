@@ -63,6 +63,10 @@ func (s *Service) observe() (*audit.Refusals, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make metric: %w", err)
 	}
+	leaving, err := meter.Int64ObservableGauge("uc.catalog.tenants.leaving", metric.WithDescription("Tenants on their way out"))
+	if err != nil {
+		return nil, fmt.Errorf("make metric: %w", err)
+	}
 	lost, err := meter.Int64Counter("uc.catalog.audit.lost", metric.WithDescription("Refusals that could not be written down"))
 	if err != nil {
 		return nil, fmt.Errorf("make metric: %w", err)
@@ -72,8 +76,9 @@ func (s *Service) observe() (*audit.Refusals, error) {
 		o.ObserveInt64(onlookers, s.watches.Watchers())
 		o.ObserveFloat64(lag, s.hub.Lag().Seconds())
 		o.ObserveInt64(pending, s.deletions.Pending())
+		o.ObserveInt64(leaving, s.offboarding.Pending())
 		return nil
-	}, watchers, onlookers, lag, pending)
+	}, watchers, onlookers, lag, pending, leaving)
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}

@@ -82,7 +82,7 @@ func entryMessage(e audit.Entry) *workflowv1.AuditEntry {
 	return &workflowv1.AuditEntry{
 		Id: strconv.FormatInt(e.ID, 10), CreateTime: timestamp(e.At), Actor: e.Actor, Action: e.Action, WorkflowId: string(e.WorkflowID),
 		Outcome: e.Outcome, Reason: e.Reason, Origin: e.Origin, UserAgent: e.UserAgent,
-		BeforeHash: hex.EncodeToString(e.BeforeHash), AfterHash: hex.EncodeToString(e.AfterHash), RequestId: e.RequestID,
+		BeforeHash: hex.EncodeToString(e.BeforeHash), AfterHash: hex.EncodeToString(e.AfterHash), RequestId: e.RequestID, Note: e.Note,
 		Resource: e.Resource,
 	}
 }
