@@ -185,6 +185,7 @@ func (s *Server) serverOptions(opts Options) []grpc.ServerOption {
 		)),
 		grpc.ChainUnaryInterceptor(grpcfault.UnaryServer(log), recoverUnary, limitUnary, g.unary, v.unary),
 		grpc.ChainStreamInterceptor(grpcfault.StreamServer(log), recoverStream, s.endStream, g.stream, v.stream),
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(orDefault(opts.MaxRecvMsgSize, defaultRecvSize)),
 		grpc.MaxConcurrentStreams(orDefault(opts.MaxConcurrentStreams, defaultStreams)),
 		grpc.MaxHeaderListSize(maxHeaderList),

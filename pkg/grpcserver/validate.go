@@ -81,7 +81,10 @@ func writeLowerCamel(b *strings.Builder, name string) {
 }
 
 // validation checks requests before their handlers see them.
-type validation struct{ byHandler map[string]struct{} }
+type validation struct {
+	byHandler map[string]struct{}
+	nesting   nesting
+}
 
 func newValidation(byHandler []string) *validation {
 	v := &validation{byHandler: make(map[string]struct{}, len(byHandler))}
@@ -91,14 +94,9 @@ func newValidation(byHandler []string) *validation {
 	return v
 }
 
-func (v *validation) applies(fullMethod string) bool {
-	_, byHandler := v.byHandler[fullMethod]
-	return !byHandler && !exempt(fullMethod)
-}
-
 func (v *validation) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	if msg, ok := req.(proto.Message); ok && v.applies(info.FullMethod) {
-		if err := fault.Check(Validate(msg)...); err != nil {
+	if msg, ok := req.(proto.Message); ok && !exempt(info.FullMethod) {
+		if err := v.check(info.FullMethod, msg); err != nil {
 			return nil, err
 		}
 	}
@@ -106,20 +104,38 @@ func (v *validation) unary(ctx context.Context, req any, info *grpc.UnaryServerI
 }
 
 func (v *validation) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	if v.applies(info.FullMethod) {
-		stream = &validatedStream{stream}
+	if !exempt(info.FullMethod) {
+		stream = &validatedStream{stream, v, info.FullMethod}
 	}
 	return handler(srv, stream)
 }
 
-type validatedStream struct{ grpc.ServerStream }
+// check refuses what is no message at all, then what no handler should walk through, then what breaks the rules of the proto.
+func (v *validation) check(fullMethod string, msg proto.Message) error {
+	if err := checkDecoded(msg); err != nil {
+		return err
+	}
+	if err := v.nesting.check(msg); err != nil {
+		return err
+	}
+	if _, byHandler := v.byHandler[fullMethod]; byHandler {
+		return nil
+	}
+	return fault.Check(Validate(msg)...)
+}
+
+type validatedStream struct {
+	grpc.ServerStream
+	validation *validation
+	method     string
+}
 
 func (s *validatedStream) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
 	if msg, ok := m.(proto.Message); ok {
-		return fault.Check(Validate(msg)...)
+		return s.validation.check(s.method, msg)
 	}
 	return nil
 }

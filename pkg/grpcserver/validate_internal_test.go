@@ -1,10 +1,15 @@
 package grpcserver
 
 import (
+	"strings"
 	"testing"
 
 	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
 )
 
 func TestFieldPath(t *testing.T) {
@@ -29,6 +34,81 @@ func TestFieldPath(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if got := fieldPath(&validate.FieldPath{Elements: c.elements}); got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestNesting_check(t *testing.T) {
+	nested := func(depth int, wrap func(*structpb.Value) *structpb.Value) *structpb.Value {
+		v := structpb.NewNullValue()
+		for range depth {
+			v = wrap(v)
+		}
+		return v
+	}
+	list := func(v *structpb.Value) *structpb.Value {
+		return structpb.NewListValue(&structpb.ListValue{Values: []*structpb.Value{v}})
+	}
+	object := func(v *structpb.Value) *structpb.Value {
+		return structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{"a": v}})
+	}
+	step := func(depth int) *workflowv1.CreateWorkflowRequest {
+		s := &workflowv1.Step{}
+		for range depth {
+			s = &workflowv1.Step{Kind: &workflowv1.Step_Bulk{Bulk: &workflowv1.BulkStep{Steps: []*workflowv1.Step{s}}}}
+		}
+		return &workflowv1.CreateWorkflowRequest{Workflow: &workflowv1.Workflow{Steps: []*workflowv1.Step{s}}}
+	}
+	event := func(v *structpb.Value) proto.Message { // the event is one level, its data the next
+		return &workflowv1.PublishEventRequest{Event: &workflowv1.CloudEvent{Data: v}}
+	}
+	n := &nesting{}
+	for name, c := range map[string]struct {
+		msg  proto.Message
+		want string
+	}{
+		"lists":            {event(nested(63, list)), ""},
+		"lists_deeper":     {event(nested(64, list)), "event: nests deeper than 64"},
+		"objects":          {event(nested(63, object)), ""},
+		"objects_deeper":   {event(nested(64, object)), "event: nests deeper than 64"},
+		"scalar_at_bottom": {event(structpb.NewNumberValue(1)), ""},
+		"input":            {&workflowv1.RunWorkflowRequest{Input: nested(64, object).GetStructValue()}, ""},
+		"input_deeper":     {&workflowv1.RunWorkflowRequest{Input: nested(65, object).GetStructValue()}, "input: nests deeper than 64"},
+		"steps":            {step(20), ""},
+		"steps_deeper":     {step(21), "workflow: nests deeper than 64"},
+		"flat":             {&workflowv1.GetWorkflowRequest{Id: "x"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := n.check(c.msg)
+			if err == nil && c.want != "" || err != nil && !strings.Contains(err.Error(), c.want) || err != nil && c.want == "" {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+	if n.canNest((&workflowv1.GetWorkflowRequest{}).ProtoReflect().Descriptor()) || !n.canNest((&workflowv1.PublishEventRequest{}).ProtoReflect().Descriptor()) {
+		t.Error("what can nest is not told from what cannot")
+	}
+}
+
+func TestCodec_marks_what_is_no_message(t *testing.T) {
+	c := newCodec()
+	for name, tc := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"good":      {[]byte{0x0a, 0x01, 'a'}, ""},
+		"utf8":      {[]byte{0x0a, 0x01, 0xff}, "not UTF-8"},
+		"truncated": {[]byte{0x0a, 0x05, 'a'}, "not a message"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			msg := &workflowv1.GetWorkflowRequest{}
+			if err := c.Unmarshal(mem.BufferSlice{mem.SliceBuffer(tc.data)}, msg); err != nil {
+				t.Fatal(err)
+			}
+			err := checkDecoded(msg)
+			if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want %q", err, tc.want)
 			}
 		})
 	}

@@ -93,6 +93,9 @@ func (s *Triggers) eventTrigger(t *workflowv1.EventTrigger, env *predicate.Env) 
 }
 
 // dateRange lets a range that is wholly in the past pass: the time of the event decides, and old events may still come.
+// maxYears is how long a date range may be: a longer one is a slip of the hand.
+const maxYears = 100
+
 func dateRange(r *workflowv1.DateRange) []fault.Violation {
 	var found []fault.Violation
 	bad := func(field, description string) {
@@ -104,8 +107,14 @@ func dateRange(r *workflowv1.DateRange) []fault.Violation {
 	if t := r.GetEndTime(); t != nil && !t.IsValid() {
 		bad("endTime", "is not a time")
 	}
-	if len(found) == 0 && r.GetStartTime() != nil && r.GetEndTime() != nil && !r.GetEndTime().AsTime().After(r.GetStartTime().AsTime()) {
+	if len(found) > 0 || r.GetStartTime() == nil || r.GetEndTime() == nil {
+		return found
+	}
+	switch start, end := r.GetStartTime().AsTime(), r.GetEndTime().AsTime(); {
+	case !end.After(start):
 		bad("endTime", "is not after startTime")
+	case end.After(start.AddDate(maxYears, 0, 0)):
+		bad("endTime", "is more than 100 years after startTime")
 	}
 	return found
 }
