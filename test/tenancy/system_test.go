@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -28,6 +29,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"workflow.uniconnect/pkg/devpg"
 	"workflow.uniconnect/pkg/fault"
 	"workflow.uniconnect/pkg/grpcfault"
 	"workflow.uniconnect/pkg/rest"
@@ -53,11 +55,17 @@ type system struct {
 func newSystem(t *testing.T, opts stack.Options) *system {
 	t.Helper()
 	opts.Workflowd = true
+	super, owner := ownedDatabase(t)
+	opts.DatabaseURL = owner
 	s := &system{Stack: stack.New(t, opts), tokens: make(map[string]string)}
 	if err := s.AwaitSeeds(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s.db = s.Database(t)
+	var err error
+	if s.db, err = pgxpool.New(t.Context(), super); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.db.Close)
 	s.conns = map[string]*grpc.ClientConn{
 		"WorkflowCatalogService": dial(t, s.CatalogAddr), "AccessService": dial(t, s.CatalogAddr),
 		"TriggerSchedulerService": dial(t, s.SchedulerAddrs[0]), "ExecutorService": dial(t, s.ExecutorAddrs[0]),
@@ -66,6 +74,47 @@ func newSystem(t *testing.T, opts stack.Options) *system {
 		s.tokens[user] = s.User(t, user).Token()
 	}
 	return s
+}
+
+// ownedDatabase makes a database as production has it, whose user owns it and may make roles, and is above nothing. It returns the URLs of a
+// superuser and of that user.
+func ownedDatabase(t *testing.T) (super, owner string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "uc-tenancy-*") //nolint:usetesting // PostgreSQL may run as another user, who must be able to enter
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // see above
+		t.Fatal(err)
+	}
+	server, err := devpg.Start(t.Context(), devpg.Options{DataDir: dir, Fast: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), soon)
+		defer cancel()
+		if err := server.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	conn, err := pgx.Connect(t.Context(), server.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	for _, sql := range []string{`CREATE ROLE owner LOGIN CREATEROLE`, `CREATE DATABASE workflow OWNER owner`} {
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	super = server.URL("workflow")
+	return super, strings.Replace(super, "user="+devpg.User, "user=owner", 1)
 }
 
 func dial(t *testing.T, addr string) *grpc.ClientConn {
