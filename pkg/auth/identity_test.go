@@ -77,6 +77,7 @@ func TestPrincipal_Acting(t *testing.T) {
 		"another_tenant":         {auth.Principal{Tenant: "acme", Subject: "u"}, "globex", fault.KindPermissionDenied},
 		"another_of_a_client":    {auth.Principal{Tenant: "acme", Subject: "crm", Kind: auth.Client}, "globex", fault.KindPermissionDenied},
 		"one_of_our_own":         {auth.Principal{Subject: "executor", Kind: auth.Service}, "acme", fault.KindPermissionDenied},
+		"our_own_with_a_grant":   {auth.Principal{Subject: "executor", Kind: auth.Service, Permissions: []string{"event.publish"}}, "acme", fault.KindPermissionDenied},
 		"permissions_and_tenant": {auth.Principal{Tenant: "acme", Subject: "crm", Kind: auth.Client, Permissions: []string{"event.publish"}}, "globex", fault.KindPermissionDenied},
 	}
 	for name, c := range cases {

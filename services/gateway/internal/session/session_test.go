@@ -414,6 +414,10 @@ func TestOpenSealer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var other string
+	if err := sealers[0].open("another purpose", text, &other); err == nil {
+		t.Error("what was sealed for one purpose opens for another")
+	}
 	for i, s := range sealers {
 		var v string
 		if err := s.open("p", text, &v); err != nil || v != "v" {
