@@ -173,6 +173,12 @@ func (t *Tracker) Changes(ctx context.Context, news News) {
 	if err := t.Index.Apply(news.Definitions); err != nil {
 		t.Logger.ErrorContext(ctx, "workflows left out of the index", "error", err)
 	}
+	// Definitions may stand in the same message before the gate with which their tenant ended.
+	for _, g := range news.Gates {
+		if g.Deleted {
+			t.Index.RemoveTenant(g.Tenant)
+		}
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.enqueue(news.Definitions, t.floor)

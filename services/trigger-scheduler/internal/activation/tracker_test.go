@@ -377,3 +377,20 @@ func TestTracker_gate_opens(t *testing.T) {
 		}
 	})
 }
+
+// What is told of a tenant in the same message as its end is not kept: the next tenant of that name has other workflows.
+func TestTracker_tenant_ends(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr, stop := run(t, &world{})
+		defer stop()
+		begin := time.Now()
+		tr.Snapshot(t.Context(), News{Definitions: []index.Definition{definition("a", begin)}, AsOf: begin})
+		tr.Changes(t.Context(), News{
+			Definitions: []index.Definition{definition("b", begin)}, Gates: []index.Gate{{Tenant: "acme", Deleted: true, Effective: begin}}, AsOf: begin,
+		})
+		synctest.Wait()
+		if got := tr.Index.Len(); got != 0 {
+			t.Errorf("%d workflows are known", got)
+		}
+	})
+}
