@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,19 +30,37 @@ const (
 	basicBytes = 16 << 20
 )
 
+// listedColumns are those of readWorkflow for a row of a list, which has no document, and listedJoins what they come from for the ids of k.
+const (
+	listedColumns = `w.id, w.state, w.revision, w.version, w.active_since, w.create_time, w.create_user, w.update_time, w.update_user,
+       w.title, w.description, NULL::jsonb, r.hash, ` + annotationColumns
+	listedJoins = `
+CROSS JOIN LATERAL (
+    SELECT tenant, id, state, revision, version, active_since, create_time, create_user, update_time, update_user, title, description
+    FROM workflows WHERE tenant = $1 AND id = k.id OFFSET 0
+) w
+CROSS JOIN LATERAL (
+    SELECT hash, size FROM revisions WHERE tenant = $1 AND workflow_id = w.id AND revision = w.revision OFFSET 0
+) r` + annotationJoins
+)
+
 // These are templates; see listSQL. A condition whose parameter is NULL is gone before the statement is planned, because statements are
 // planned with their values. The inverted index knows tenants by its terms; naming the tenant beside them would offer other indexes.
 const (
 	walkPage = `
-SELECT w.id, w.key FROM (
-    SELECT id, {key} AS key, state, trigger_type, event_type, terms FROM workflows
-    WHERE tenant = $1 AND ($2::{type} IS NULL OR ({key}, id) {before} ($2, $3::uuid))
-    ORDER BY {key} {direction}, id {direction} LIMIT $4
-) w
-WHERE ($6::smallint[] IS NULL OR w.state = ANY($6)) AND ($7::smallint[] IS NULL OR w.trigger_type = ANY($7))
-  AND ($8::text[] IS NULL OR w.event_type = ANY($8)) AND ($9::text[] IS NULL OR w.event_type <> ALL($9))
-  AND ($10::text IS NULL OR w.terms @@ $10::text::tsquery)
-LIMIT $5`
+SELECT ` + listedColumns + `, k.key, r.size
+FROM (
+    SELECT w.id, w.key FROM (
+        SELECT id, {key} AS key, state, trigger_type, event_type, terms FROM workflows
+        WHERE tenant = $1 AND ($2::{type} IS NULL OR ({key}, id) {before} ($2, $3::uuid))
+        ORDER BY {key} {direction}, id {direction} LIMIT $4
+    ) w
+    WHERE ($6::smallint[] IS NULL OR w.state = ANY($6)) AND ($7::smallint[] IS NULL OR w.trigger_type = ANY($7))
+      AND ($8::text[] IS NULL OR w.event_type = ANY($8)) AND ($9::text[] IS NULL OR w.event_type <> ALL($9))
+      AND ($10::text IS NULL OR w.terms @@ $10::text::tsquery)
+    LIMIT $5
+) k` + listedJoins + `
+ORDER BY k.key {direction}, k.id {direction}`
 	// walkEnd returns the last row of a walk that went its whole way.
 	walkEnd = `
 SELECT id, {key} FROM workflows
@@ -94,18 +113,42 @@ func (s *Store) asWritten(ctx context.Context, sql string, args []any, read func
 	return s.pool.SendBatch(ctx, batch).Close()
 }
 
+// hit is a row of a list, and where it stands.
+type hit struct {
+	at  workflow.Position
+	row workflow.Workflow
+	// size is that of the document.
+	size int
+}
+
 // List returns a page without documents.
 func (s *Store) List(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery) (workflow.Page, error) {
 	found, err := s.find(ctx, tenant, query)
 	if err != nil {
 		return workflow.Page{}, wrap("list workflows", err)
 	}
-	page, err := s.page(ctx, tenant, query, found)
-	return page, wrap("list workflows", err)
+	return pageOf(query, found), nil
 }
 
-// find returns where the rows of a page are, and of one more if there is one.
-func (s *Store) find(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery) ([]workflow.Position, error) {
+// pageOf returns as many rows as fit into a page.
+func pageOf(query workflow.ListQuery, found []hit) workflow.Page {
+	var page workflow.Page
+	room := listBytes
+	if query.Basic {
+		room = basicBytes
+	}
+	for i, h := range found {
+		if room -= h.size; i == query.Limit || room < 0 && i > 0 {
+			page.Next = &found[i-1].at
+			break
+		}
+		page.Workflows = append(page.Workflows, h.row)
+	}
+	return page
+}
+
+// find returns the rows of a page, and one more if there is one.
+func (s *Store) find(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery) ([]hit, error) {
 	limit := query.Limit + 1
 	if query.Filter.Everything() {
 		return s.walk(ctx, tenant, query, limit, limit)
@@ -118,7 +161,7 @@ func (s *Store) find(ctx context.Context, tenant workflow.Tenant, query workflow
 	walkOn := func() error {
 		further := query
 		further.After = end
-		var more []workflow.Position
+		var more []hit
 		more, end, err = s.walkTo(ctx, tenant, further, walkMoreRows, limit-len(found))
 		found = append(found, more...)
 		return err
@@ -130,19 +173,26 @@ func (s *Store) find(ctx context.Context, tenant workflow.Tenant, query workflow
 		}
 	}
 	searched, complete, err := s.search(ctx, tenant, query, limit)
-	if err != nil || complete {
-		return searched, err
+	if err != nil {
+		return nil, err
+	}
+	if complete {
+		return s.rows(ctx, tenant, searched)
 	}
 	if !within {
 		if err := walkOn(); err != nil || end == nil {
 			return found, err
 		}
 	}
-	return s.positions(ctx, sortPage, query, append(after(tenant, query), limit, termsQuery(tenant, query.Filter)))
+	args := append(after(tenant, query), limit, termsQuery(tenant, query.Filter))
+	if searched, err = s.positions(ctx, sortPage, query, args); err != nil {
+		return nil, err
+	}
+	return s.rows(ctx, tenant, searched)
 }
 
 // walkTo walks, and returns where the walk ended if neither the page was filled nor the list ended.
-func (s *Store) walkTo(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery, rows, limit int) (found []workflow.Position, end *workflow.Position, err error) {
+func (s *Store) walkTo(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery, rows, limit int) (found []hit, end *workflow.Position, err error) {
 	found, err = s.walk(ctx, tenant, query, rows, limit)
 	if err != nil || len(found) == limit {
 		return found, nil, err
@@ -155,7 +205,7 @@ func (s *Store) walkTo(ctx context.Context, tenant workflow.Tenant, query workfl
 }
 
 // walk looks at a number of rows in the list's order and returns up to limit that match.
-func (s *Store) walk(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery, rows, limit int) ([]workflow.Position, error) {
+func (s *Store) walk(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery, rows, limit int) ([]hit, error) {
 	f := query.Filter
 	var words *string
 	if len(f.Words) > 0 {
@@ -163,7 +213,19 @@ func (s *Store) walk(ctx context.Context, tenant workflow.Tenant, query workflow
 		words = &q
 	}
 	args := append(after(tenant, query), rows, limit, f.States, f.TriggerTypes, f.EventTypes, f.NotEventTypes, words)
-	return s.positions(ctx, walkPage, query, args)
+	var found []hit
+	err := s.asWritten(ctx, listSQL(walkPage, query), args, func(r pgx.Rows) error {
+		var err error
+		found, err = pgx.CollectRows(r, func(row pgx.CollectableRow) (hit, error) {
+			var h hit
+			var err error
+			h.row, err = readWorkflow(row, tenant, keyOf(query, &h.at), &h.size)
+			h.at.ID = h.row.ID
+			return h, err
+		})
+		return err
+	})
+	return found, err
 }
 
 // search looks rows up by what they must match, and says whether it saw all that do.
@@ -203,11 +265,7 @@ func (s *Store) positions(ctx context.Context, template string, query workflow.L
 		var err error
 		found, err = pgx.CollectRows(r, func(row pgx.CollectableRow) (workflow.Position, error) {
 			var at workflow.Position
-			if query.Order == workflow.ByTitle {
-				err := row.Scan(&at.ID, &at.Title)
-				return at, err
-			}
-			err := row.Scan(&at.ID, &at.Time)
+			err := row.Scan(&at.ID, keyOf(query, &at))
 			return at, err
 		})
 		return err
@@ -226,29 +284,26 @@ func after(tenant workflow.Tenant, query workflow.ListQuery) []any {
 	return []any{tenant, query.After.Time, query.After.ID}
 }
 
-const selectListed = `
-SELECT w.id, w.state, w.revision, w.version, w.active_since, w.create_time, w.create_user, w.update_time, w.update_user,
-       w.title, w.description, NULL::jsonb, r.hash, ` + annotationColumns + `, k.n, r.size
-FROM unnest($2::uuid[]) WITH ORDINALITY k (id, n)
-CROSS JOIN LATERAL (
-    SELECT tenant, id, state, revision, version, active_since, create_time, create_user, update_time, update_user, title, description
-    FROM workflows WHERE tenant = $1 AND id = k.id OFFSET 0
-) w
-CROSS JOIN LATERAL (
-    SELECT hash, size FROM revisions WHERE tenant = $1 AND workflow_id = w.id AND revision = w.revision OFFSET 0
-) r` + annotationJoins
-
-// page reads the rows that were found, as many as fit into a page. One that is gone since is left out.
-func (s *Store) page(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery, found []workflow.Position) (workflow.Page, error) {
-	var page workflow.Page
-	shown := found[:min(len(found), query.Limit)]
-	if len(shown) == 0 {
-		return page, nil
+// keyOf returns where a position has what the list is sorted by.
+func keyOf(query workflow.ListQuery, at *workflow.Position) any {
+	if query.Order == workflow.ByTitle {
+		return &at.Title
 	}
-	rows := make([]workflow.Workflow, len(shown))
-	sizes := make([]int, len(shown))
-	ids := make([]workflow.ID, len(shown))
-	for i, at := range shown {
+	return &at.Time
+}
+
+const selectListed = `
+SELECT ` + listedColumns + `, k.n, r.size
+FROM unnest($2::uuid[]) WITH ORDINALITY k (id, n)` + listedJoins
+
+// rows reads the rows at positions. One that is gone since is left out.
+func (s *Store) rows(ctx context.Context, tenant workflow.Tenant, found []workflow.Position) ([]hit, error) {
+	if len(found) == 0 {
+		return nil, nil
+	}
+	hits := make([]hit, len(found))
+	ids := make([]workflow.ID, len(found))
+	for i, at := range found {
 		ids[i] = at.ID
 	}
 	err := s.asWritten(ctx, selectListed, []any{tenant, ids}, func(r pgx.Rows) error {
@@ -258,31 +313,11 @@ func (s *Store) page(ctx context.Context, tenant workflow.Tenant, query workflow
 			if err != nil {
 				return err
 			}
-			rows[n-1], sizes[n-1] = w, size
+			hits[n-1] = hit{at: found[n-1], row: w, size: size}
 		}
 		return r.Err()
 	})
-	if err != nil {
-		return page, err
-	}
-	room := listBytes
-	if query.Basic {
-		room = basicBytes
-	}
-	last := 0
-	for i, size := range sizes {
-		if room -= size; room < 0 && i > 0 {
-			break
-		}
-		last = i
-		if size > 0 {
-			page.Workflows = append(page.Workflows, rows[i])
-		}
-	}
-	if last+1 < len(found) {
-		page.Next = &found[last]
-	}
-	return page, nil
+	return slices.DeleteFunc(hits, func(h hit) bool { return h.row.ID == "" }), err
 }
 
 const selectDocuments = `
