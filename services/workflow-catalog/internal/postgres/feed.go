@@ -224,35 +224,48 @@ func readActive(ctx context.Context, tx pgx.Tx, last feed.Change, limit int) ([]
 	})
 }
 
-const pruneChanges = `
+// What is old goes in parts, so that no statement runs out of time however much there is.
+const (
+	pruneChanges = `
 WITH dropped AS (
-    DELETE FROM changes WHERE seq <= (SELECT max(seq) FROM changes WHERE at < now() - make_interval(secs => $1)) RETURNING seq
+    DELETE FROM changes WHERE seq <= (
+        SELECT max(seq) FROM (SELECT seq, at FROM changes ORDER BY seq LIMIT $2) oldest WHERE at < now() - make_interval(secs => $1))
+    RETURNING seq
+), moved AS (
+    UPDATE feed SET pruned_through = greatest(pruned_through, (SELECT max(seq) FROM dropped)) WHERE EXISTS (SELECT FROM dropped)
 )
-UPDATE feed SET pruned_through = greatest(pruned_through, (SELECT max(seq) FROM dropped))`
-
-const pruneRequests = `
-DELETE FROM requests WHERE (tenant, request_id) IN (
-    SELECT tenant, request_id FROM requests WHERE at < now() - make_interval(secs => $1) LIMIT 10000)`
-
-const pruneTombstones = `
+SELECT count(*) FROM dropped`
+	pruneRequests = `
+WITH dropped AS (
+    DELETE FROM requests WHERE (tenant, request_id) IN (
+        SELECT tenant, request_id FROM requests WHERE at < now() - make_interval(secs => $1) ORDER BY at LIMIT $2)
+    RETURNING 1
+)
+SELECT count(*) FROM dropped`
+	pruneTombstones = `
 WITH dropped AS (
     DELETE FROM tombstones WHERE (tenant, workflow_id) IN (
-        SELECT tenant, workflow_id FROM tombstones WHERE at < now() - make_interval(secs => $1) ORDER BY at LIMIT 10000)
+        SELECT tenant, workflow_id FROM tombstones WHERE at < now() - make_interval(secs => $1) ORDER BY at LIMIT $2)
     RETURNING seq
+), moved AS (
+    UPDATE feed SET pruned_through = greatest(pruned_through, (SELECT max(seq) FROM dropped)) WHERE EXISTS (SELECT FROM dropped)
 )
-UPDATE feed SET pruned_through = greatest(pruned_through, (SELECT max(seq) FROM dropped))`
+SELECT count(*) FROM dropped`
+
+	pruneBatch = 5000
+)
 
 // Retention is how long what is kept for a while is kept.
 type Retention struct{ Changes, Requests, Tombstones time.Duration }
 
-// Prune drops what is older than its retention. It may leave some for the next time.
+// Prune drops what is older than its retention.
 func (s *Store) Prune(ctx context.Context, keep Retention) error {
 	var errs []error
 	for _, task := range []struct {
 		query string
 		keep  time.Duration
 	}{{pruneChanges, keep.Changes}, {pruneRequests, keep.Requests}, {pruneTombstones, keep.Tombstones}} {
-		if _, err := s.pool.Exec(ctx, task.query, task.keep.Seconds()); err != nil {
+		if err := s.prune(ctx, task.query, task.keep); err != nil {
 			errs = append(errs, wrap("prune", err))
 		}
 	}
@@ -260,4 +273,13 @@ func (s *Store) Prune(ctx context.Context, keep Retention) error {
 		return fmt.Errorf("drop what is old: %w", err)
 	}
 	return nil
+}
+
+func (s *Store) prune(ctx context.Context, query string, keep time.Duration) error {
+	for {
+		var dropped int
+		if err := s.pool.QueryRow(ctx, query, keep.Seconds(), pruneBatch).Scan(&dropped); err != nil || dropped < pruneBatch {
+			return err
+		}
+	}
 }
