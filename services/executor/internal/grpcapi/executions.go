@@ -225,8 +225,12 @@ func (s *Executions) ListExecutions(ctx context.Context, req *workflowv1.ListExe
 			return nil, errNoWorkflow
 		}
 	}
-	list := pageScope{tenant: principal.Tenant, workflow: workflow}
-	below, err := list.parse(req.GetPageToken())
+	scope := executionScope(principal.Tenant, workflow)
+	position, err := scope.Position(req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	below, err := executionAt(position)
 	if err != nil {
 		return nil, err
 	}
@@ -240,7 +244,7 @@ func (s *Executions) ListExecutions(ctx context.Context, req *workflowv1.ListExe
 	}
 	resp := &workflowv1.ListExecutionsResponse{}
 	if more {
-		resp.NextPageToken = list.token(views[len(views)-1].ID)
+		resp.NextPageToken = scope.Token(views[len(views)-1].ID[:])
 	}
 	for i := range views {
 		resp.Executions = append(resp.Executions, executionMessage(&views[i]))
