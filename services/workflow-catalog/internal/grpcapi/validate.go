@@ -3,6 +3,7 @@ package grpcapi
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,14 +35,14 @@ func (s *Catalog) ValidateWorkflow(ctx context.Context, req *workflowv1.Validate
 		return nil, err
 	}
 	if len(unstorable(&workflowv1.Workflow{Title: w.GetTitle()})) == 0 {
-		free, err := s.catalog.TitleFree(ctx, tenant, workflow.ID(w.GetId()), w.GetTitle())
-		if err != nil {
-			return nil, err
-		}
-		if !free {
+		err := s.catalog.CheckTitle(ctx, tenant, workflow.ID(w.GetId()), w.GetTitle())
+		switch {
+		case errors.Is(err, workflow.TitleTaken("")):
 			x.violations = append(x.violations, fault.Violation{
 				Field: "title", Reason: reasonWorkflowExists, Description: "another workflow has this title; choose another one",
 			})
+		case err != nil:
+			return nil, err
 		}
 	}
 	if x.away != nil {
