@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -240,5 +241,25 @@ func TestRun_shows_examples(t *testing.T) {
 		if got := newTerminal(t).run(t, append(strings.Fields(command), "--help")...); got.code != 0 || !strings.Contains(got.out, "Examples:\n  ") || !strings.Contains(got.out, "wfctl ") {
 			t.Errorf("%s: %+v", command, got)
 		}
+	}
+}
+
+// Bash types what several titles have in common, which must then be one word.
+func TestRun_completes_titles_in_bash(t *testing.T) {
+	got := newTerminal(t).run(t, "completion", "bash")
+	const escaped = `IFS=$'\n' read -ra COMPREPLY -d '' < <(printf "%q\n" "${COMPREPLY[@]}")`
+	if got.code != 0 || strings.Count(got.out, escaped) != 2 {
+		t.Fatalf("exit code %d, and not both ways of completing escape what they offer", got.code)
+	}
+	// What offers titles, without the helpers of the package bash-completion.
+	script := got.out + `
+completions=("On Call Ended" "On Disposition Submitted")
+cur=On
+__wfctl_handle_standard_completion_case
+printf '%s\n' "${COMPREPLY[@]}"
+`
+	out, err := exec.CommandContext(t.Context(), "bash", "--norc", "-c", script).CombinedOutput()
+	if err != nil || string(out) != "On\\ Call\\ Ended\nOn\\ Disposition\\ Submitted\n" {
+		t.Errorf("got %q, %v", out, err)
 	}
 }

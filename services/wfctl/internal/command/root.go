@@ -61,6 +61,7 @@ func (a *App) Root() *cobra.Command {
 	}
 	root.SetHelpCommandGroupID("other")
 	root.SetCompletionCommandGroupID("other")
+	completeTitles(root)
 	return root
 }
 
