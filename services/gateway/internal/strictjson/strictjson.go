@@ -205,7 +205,7 @@ func wantScalar(fd protoreflect.FieldDescriptor, k kind, text string) string {
 	return ""
 }
 
-// wantWellKnown returns what a field of a well-known type that is text in JSON wants, or nothing when the value may do.
+// wantWellKnown returns what a field of a well-known type with a JSON form of its own wants, or nothing when the value may do.
 func wantWellKnown(md protoreflect.MessageDescriptor, k kind, text string) string {
 	switch md.FullName() {
 	case "google.protobuf.Timestamp":
@@ -215,6 +215,10 @@ func wantWellKnown(md protoreflect.MessageDescriptor, k kind, text string) strin
 	case "google.protobuf.Duration":
 		if k != kindString || !durationRegexp.MatchString(text) {
 			return `a duration in seconds such as "90s" or "0.5s"`
+		}
+	case "google.protobuf.Struct":
+		if k != kindObject {
+			return "an object"
 		}
 	}
 	return ""
