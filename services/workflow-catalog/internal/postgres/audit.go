@@ -61,7 +61,7 @@ FROM audit_entries WHERE tenant = $1`
 func (s *Store) Entries(ctx context.Context, tenant workflow.Tenant, query audit.Query) ([]audit.Entry, error) {
 	sql, args := auditSQL(tenant, query)
 	var entries []audit.Entry
-	err := s.asWritten(ctx, sql, args, func(r pgx.Rows) error {
+	err := asWritten(ctx, s.pool, sql, args, func(r pgx.Rows) error {
 		var err error
 		entries, err = pgx.CollectRows(r, func(row pgx.CollectableRow) (audit.Entry, error) {
 			e := audit.Entry{Tenant: tenant}

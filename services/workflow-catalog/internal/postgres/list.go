@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"strings"
 	"time"
 
@@ -109,12 +108,17 @@ func listSQL(template string, query workflow.ListQuery) string {
 const planAsWritten = `
 SELECT set_config('enable_sort', 'off', true), set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)`
 
-// asWritten runs a query under planAsWritten, in one exchange with the server. Statements of a batch are one transaction.
-func (s *Store) asWritten(ctx context.Context, sql string, args []any, read func(pgx.Rows) error) error {
+// batcher runs statements in one exchange with the server: the pool, or a transaction.
+type batcher interface {
+	SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults
+}
+
+// asWritten runs a query under planAsWritten. Statements of a batch are one transaction.
+func asWritten(ctx context.Context, db batcher, sql string, args []any, read func(pgx.Rows) error) error {
 	batch := &pgx.Batch{}
 	batch.Queue(planAsWritten)
 	batch.Queue(sql, args...).Query(read)
-	return s.pool.SendBatch(ctx, batch).Close()
+	return db.SendBatch(ctx, batch).Close()
 }
 
 // hit is a row of a list, and where it stands.
@@ -125,13 +129,27 @@ type hit struct {
 	size int
 }
 
-// List returns a page without documents.
+// List returns a page without documents. What takes more than one statement sees one state of the tables: a list that others change between
+// two of them could otherwise show a workflow twice, or pass over one.
 func (s *Store) List(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery) (workflow.Page, error) {
-	found, err := s.find(ctx, tenant, query)
+	if query.Filter.Everything() {
+		limit := query.Limit + 1
+		found, err := lister{s.pool, tenant}.walk(ctx, query, limit, limit)
+		return pageOf(query, found), wrap("list workflows", err)
+	}
+	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return workflow.Page{}, wrap("list workflows", err)
 	}
-	return pageOf(query, found), nil
+	defer endSnapshot(ctx, tx)
+	found, err := lister{tx, tenant}.find(ctx, query)
+	return pageOf(query, found), wrap("list workflows", err)
+}
+
+// lister finds the rows of a tenant's lists.
+type lister struct {
+	db     batcher
+	tenant workflow.Tenant
 }
 
 // pageOf returns as many rows as fit into a page.
@@ -152,13 +170,10 @@ func pageOf(query workflow.ListQuery, found []hit) workflow.Page {
 }
 
 // find returns the rows of a page, and one more if there is one.
-func (s *Store) find(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery) ([]hit, error) {
+func (l lister) find(ctx context.Context, query workflow.ListQuery) ([]hit, error) {
 	limit := query.Limit + 1
-	if query.Filter.Everything() {
-		return s.walk(ctx, tenant, query, limit, limit)
-	}
 	first := max(walkRows, limit)
-	found, end, err := s.walkTo(ctx, tenant, query, first, limit)
+	found, end, err := l.walkTo(ctx, query, first, limit)
 	if err != nil || end == nil {
 		return found, err
 	}
@@ -166,7 +181,7 @@ func (s *Store) find(ctx context.Context, tenant workflow.Tenant, query workflow
 		further := query
 		further.After = end
 		var more []hit
-		more, end, err = s.walkTo(ctx, tenant, further, walkMoreRows, limit-len(found))
+		more, end, err = l.walkTo(ctx, further, walkMoreRows, limit-len(found))
 		found = append(found, more...)
 		return err
 	}
@@ -176,32 +191,32 @@ func (s *Store) find(ctx context.Context, tenant workflow.Tenant, query workflow
 			return found, err
 		}
 	}
-	searched, complete, err := s.search(ctx, tenant, query, limit)
+	searched, complete, err := l.search(ctx, query, limit)
 	if err != nil {
 		return nil, err
 	}
 	if complete {
-		return s.rows(ctx, tenant, searched)
+		return l.rows(ctx, searched)
 	}
 	if !within {
 		if err := walkOn(); err != nil || end == nil {
 			return found, err
 		}
 	}
-	args := append(after(tenant, query), limit, termsQuery(tenant, query.Filter))
-	if searched, err = s.positions(ctx, sortPage, query, args); err != nil {
+	args := append(l.after(query), limit, termsQuery(l.tenant, query.Filter))
+	if searched, err = l.positions(ctx, sortPage, query, args); err != nil {
 		return nil, err
 	}
-	return s.rows(ctx, tenant, searched)
+	return l.rows(ctx, searched)
 }
 
 // walkTo walks, and returns where the walk ended if neither the page was filled nor the list ended.
-func (s *Store) walkTo(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery, rows, limit int) (found []hit, end *workflow.Position, err error) {
-	found, err = s.walk(ctx, tenant, query, rows, limit)
+func (l lister) walkTo(ctx context.Context, query workflow.ListQuery, rows, limit int) (found []hit, end *workflow.Position, err error) {
+	found, err = l.walk(ctx, query, rows, limit)
 	if err != nil || len(found) == limit {
 		return found, nil, err
 	}
-	last, err := s.positions(ctx, walkEnd, query, append(after(tenant, query), rows))
+	last, err := l.positions(ctx, walkEnd, query, append(l.after(query), rows))
 	if err != nil || len(last) == 0 {
 		return found, nil, err
 	}
@@ -209,21 +224,21 @@ func (s *Store) walkTo(ctx context.Context, tenant workflow.Tenant, query workfl
 }
 
 // walk looks at a number of rows in the list's order and returns up to limit that match.
-func (s *Store) walk(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery, rows, limit int) ([]hit, error) {
+func (l lister) walk(ctx context.Context, query workflow.ListQuery, rows, limit int) ([]hit, error) {
 	f := query.Filter
 	var words *string
 	if len(f.Words) > 0 {
-		q := strings.Join(wordTerms(tenant, f.Words), " & ")
+		q := strings.Join(wordTerms(l.tenant, f.Words), " & ")
 		words = &q
 	}
-	args := append(after(tenant, query), rows, limit, f.States, f.TriggerTypes, f.EventTypes, f.NotEventTypes, words)
+	args := append(l.after(query), rows, limit, f.States, f.TriggerTypes, f.EventTypes, f.NotEventTypes, words)
 	var found []hit
-	err := s.asWritten(ctx, listSQL(walkPage, query), args, func(r pgx.Rows) error {
+	err := asWritten(ctx, l.db, listSQL(walkPage, query), args, func(r pgx.Rows) error {
 		var err error
 		found, err = pgx.CollectRows(r, func(row pgx.CollectableRow) (hit, error) {
 			var h hit
 			var err error
-			h.row, err = readWorkflow(row, tenant, keyOf(query, &h.at), &h.size)
+			h.row, err = readWorkflow(row, l.tenant, keyOf(query, &h.at), &h.size)
 			h.at.ID = h.row.ID
 			return h, err
 		})
@@ -233,8 +248,8 @@ func (s *Store) walk(ctx context.Context, tenant workflow.Tenant, query workflow
 }
 
 // search looks rows up by what they must match, and says whether it saw all that do.
-func (s *Store) search(ctx context.Context, tenant workflow.Tenant, query workflow.ListQuery, limit int) ([]workflow.Position, bool, error) {
-	args := append(after(tenant, query), limit, termsQuery(tenant, query.Filter), searchRows)
+func (l lister) search(ctx context.Context, query workflow.ListQuery, limit int) ([]workflow.Position, bool, error) {
+	args := append(l.after(query), limit, termsQuery(l.tenant, query.Filter), searchRows)
 	var matches int
 	var ids []workflow.ID
 	var times []time.Time
@@ -243,7 +258,7 @@ func (s *Store) search(ctx context.Context, tenant workflow.Tenant, query workfl
 	if query.Order == workflow.ByTitle {
 		keys = &titles
 	}
-	err := s.asWritten(ctx, listSQL(searchPage, query), args, func(r pgx.Rows) error {
+	err := asWritten(ctx, l.db, listSQL(searchPage, query), args, func(r pgx.Rows) error {
 		_, err := pgx.ForEachRow(r, []any{&matches, &ids, keys}, func() error { return nil })
 		return err
 	})
@@ -263,9 +278,9 @@ func (s *Store) search(ctx context.Context, tenant workflow.Tenant, query workfl
 }
 
 // positions runs a template whose rows are positions.
-func (s *Store) positions(ctx context.Context, template string, query workflow.ListQuery, args []any) ([]workflow.Position, error) {
+func (l lister) positions(ctx context.Context, template string, query workflow.ListQuery, args []any) ([]workflow.Position, error) {
 	var found []workflow.Position
-	err := s.asWritten(ctx, listSQL(template, query), args, func(r pgx.Rows) error {
+	err := asWritten(ctx, l.db, listSQL(template, query), args, func(r pgx.Rows) error {
 		var err error
 		found, err = pgx.CollectRows(r, func(row pgx.CollectableRow) (workflow.Position, error) {
 			var at workflow.Position
@@ -278,14 +293,14 @@ func (s *Store) positions(ctx context.Context, template string, query workflow.L
 }
 
 // after returns the parameters that all templates begin with: the tenant, and the position before the page.
-func after(tenant workflow.Tenant, query workflow.ListQuery) []any {
+func (l lister) after(query workflow.ListQuery) []any {
 	switch {
 	case query.After == nil:
-		return []any{tenant, nil, nil}
+		return []any{l.tenant, nil, nil}
 	case query.Order == workflow.ByTitle:
-		return []any{tenant, query.After.Title, query.After.ID}
+		return []any{l.tenant, query.After.Title, query.After.ID}
 	}
-	return []any{tenant, query.After.Time, query.After.ID}
+	return []any{l.tenant, query.After.Time, query.After.ID}
 }
 
 // keyOf returns where a position has what the list is sorted by.
@@ -300,8 +315,8 @@ const selectListed = `
 SELECT ` + listedColumns + `, k.n, r.size
 FROM unnest($2::uuid[]) WITH ORDINALITY k (id, n)` + listedJoins
 
-// rows reads the rows at positions. One that is gone since is left out.
-func (s *Store) rows(ctx context.Context, tenant workflow.Tenant, found []workflow.Position) ([]hit, error) {
+// rows reads the rows at positions that were found in the same state of the tables.
+func (l lister) rows(ctx context.Context, found []workflow.Position) ([]hit, error) {
 	if len(found) == 0 {
 		return nil, nil
 	}
@@ -310,10 +325,10 @@ func (s *Store) rows(ctx context.Context, tenant workflow.Tenant, found []workfl
 	for i, at := range found {
 		ids[i] = at.ID
 	}
-	err := s.asWritten(ctx, selectListed, []any{tenant, ids}, func(r pgx.Rows) error {
+	err := asWritten(ctx, l.db, selectListed, []any{l.tenant, ids}, func(r pgx.Rows) error {
 		for r.Next() {
 			var n, size int
-			w, err := readWorkflow(r, tenant, &n, &size)
+			w, err := readWorkflow(r, l.tenant, &n, &size)
 			if err != nil {
 				return err
 			}
@@ -321,7 +336,7 @@ func (s *Store) rows(ctx context.Context, tenant workflow.Tenant, found []workfl
 		}
 		return r.Err()
 	})
-	return slices.DeleteFunc(hits, func(h hit) bool { return h.row.ID == "" }), err
+	return hits, err
 }
 
 const selectDocuments = `
