@@ -157,6 +157,8 @@ const (
 	ErrorReason_RANGE_OVER ErrorReason_Value = 64
 	// A workflow without steps starts nothing.
 	ErrorReason_NO_STEPS ErrorReason_Value = 65
+	// A run by hand outside of the workflow's date range.
+	ErrorReason_OUT_OF_DATE_RANGE ErrorReason_Value = 66
 )
 
 // Enum value maps for ErrorReason_Value.
@@ -228,6 +230,7 @@ var (
 		63: "DOCUMENT",
 		64: "RANGE_OVER",
 		65: "NO_STEPS",
+		66: "OUT_OF_DATE_RANGE",
 	}
 	ErrorReason_Value_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED": 0,
@@ -296,6 +299,7 @@ var (
 		"DOCUMENT":                 63,
 		"RANGE_OVER":               64,
 		"NO_STEPS":                 65,
+		"OUT_OF_DATE_RANGE":        66,
 	}
 )
 
@@ -368,9 +372,9 @@ var File_uniconnect_workflow_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_uniconnect_workflow_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	")uniconnect/workflow/v1/error_reason.proto\x12\x16uniconnect.workflow.v1\"\xba\n" +
+	")uniconnect/workflow/v1/error_reason.proto\x12\x16uniconnect.workflow.v1\"\xd1\n" +
 	"\n" +
-	"\vErrorReason\"\xaa\n" +
+	"\vErrorReason\"\xc1\n" +
 	"\n" +
 	"\x05Value\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x11\n" +
@@ -445,7 +449,8 @@ const file_uniconnect_workflow_v1_error_reason_proto_rawDesc = "" +
 	"\bDOCUMENT\x10?\x12\x0e\n" +
 	"\n" +
 	"RANGE_OVER\x10@\x12\f\n" +
-	"\bNO_STEPS\x10ABDZBworkflow.uniconnect/proto/gen/go/uniconnect/workflow/v1;workflowv1b\x06proto3"
+	"\bNO_STEPS\x10A\x12\x15\n" +
+	"\x11OUT_OF_DATE_RANGE\x10BBDZBworkflow.uniconnect/proto/gen/go/uniconnect/workflow/v1;workflowv1b\x06proto3"
 
 var (
 	file_uniconnect_workflow_v1_error_reason_proto_rawDescOnce sync.Once
