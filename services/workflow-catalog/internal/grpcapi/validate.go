@@ -29,6 +29,7 @@ func (s *Catalog) ValidateWorkflow(ctx context.Context, req *workflowv1.Validate
 	if !isUUID(w.GetId()) && w.GetId() != "" {
 		return nil, fault.Invalid(fault.Violation{Field: "id", Description: "must be the id of a workflow, or empty for a new one"})
 	}
+	w.Id = strings.ToLower(w.GetId()) // as ids are compared
 	tenant := workflow.Tenant(caller.Tenant)
 	x, err := s.checker.examine(ctx, tenant, w)
 	if err != nil {
