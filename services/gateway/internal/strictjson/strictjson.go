@@ -32,6 +32,9 @@ func Check(data []byte, message protoreflect.MessageDescriptor) error {
 	if err := c.document(messageSchema(message)); err != nil {
 		return err
 	}
+	if bytes.Equal(bytes.TrimSpace(data), []byte("null")) {
+		c.violate("", "must be an object") // null stands for what is not given, and a body is
+	}
 	return fault.Check(c.violations...)
 }
 

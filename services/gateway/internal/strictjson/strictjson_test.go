@@ -68,6 +68,7 @@ func TestCheck_refuses(t *testing.T) {
 		"minutes_for_duration":  {`{"settings":{"stepTimeout":"5m"}}`, fields, "settings.stepTimeout", "must be a duration in seconds"},
 		"number_for_duration":   {`{"settings":{"stepTimeout":5}}`, fields, "settings.stepTimeout", "must be a duration in seconds"},
 		"list_for_params":       {`{"steps":[{"action":{"params":[]}}]}`, fields, "steps[0].action.params", "must be an object"},
+		"root_null":             {` null`, fields, "", "must be an object"},
 		"root_list":             {`[]`, fields, "", "must be an object"},
 		"trailing":              {`{"title":"a"} {}`, malformed, "", "trailing data"},
 		"trailing_comma":        {`{"title":"a",}`, malformed, "", "field name"},
