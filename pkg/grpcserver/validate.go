@@ -62,7 +62,7 @@ func allowedNames(fd protoreflect.FieldDescriptor) string {
 	var names []string
 	for i := range fd.Enum().Values().Len() {
 		v := fd.Enum().Values().Get(i)
-		if n := int32(v.Number()); n != 0 && !(ok && slices.Contains(rules.GetEnum().GetNotIn(), n)) {
+		if n := int32(v.Number()); n != 0 && (!ok || !slices.Contains(rules.GetEnum().GetNotIn(), n)) {
 			names = append(names, string(v.Name()))
 		}
 	}
