@@ -259,6 +259,12 @@ func (s *Executions) ListExecutions(ctx context.Context, req *workflowv1.ListExe
 	if err != nil {
 		return nil, err
 	}
+	// No executions of no workflow is not the same as none of one that has not run yet.
+	if len(views) == 0 && req.GetWorkflowId() != "" && position == nil {
+		if _, err := s.workflows.Current(ctx, principal.Tenant, workflow); err != nil {
+			return nil, err
+		}
+	}
 	resp := &workflowv1.ListExecutionsResponse{}
 	if more {
 		resp.NextPageToken = scope.Token(views[len(views)-1].ID[:])

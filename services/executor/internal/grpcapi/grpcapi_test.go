@@ -35,6 +35,7 @@ type backend struct {
 	views    []execution.View
 	below    execution.ID
 	tenant   string
+	unknown  error // of the workflow
 }
 
 func (b *backend) Start(_ context.Context, starts []execution.Start) ([]execution.Verdict, error) {
@@ -56,7 +57,7 @@ func (b *backend) List(_ context.Context, tenant string, _ execution.WorkflowID,
 }
 
 func (b *backend) Current(context.Context, string, execution.WorkflowID) (*workflowv1.Workflow, error) {
-	return &workflowv1.Workflow{Id: workflowID, State: b.state, Revision: 3, DateRange: b.between}, nil
+	return &workflowv1.Workflow{Id: workflowID, State: b.state, Revision: 3, DateRange: b.between}, b.unknown
 }
 
 func asUser(t *testing.T, tenant string) context.Context {
@@ -252,6 +253,19 @@ func TestExecutions_ListExecutions(t *testing.T) {
 		if _, err := list(call[0], call[1], call[2]); fault.KindOf(err) != fault.KindInvalidArgument {
 			t.Errorf("%s: got %v, want INVALID_ARGUMENT", name, err)
 		}
+	}
+}
+
+func TestExecutions_ListExecutions_of_a_workflow(t *testing.T) {
+	b := &backend{}
+	server := grpcapi.NewExecutions(b, b, b, nil)
+	req := &workflowv1.ListExecutionsRequest{WorkflowId: workflowID}
+	if page, err := server.ListExecutions(asUser(t, "acme"), req); err != nil || len(page.GetExecutions()) != 0 {
+		t.Errorf("one that has not run yet: got %v, %v; want an empty page", page, err)
+	}
+	b.unknown = fault.NotFound("WORKFLOW_NOT_FOUND", "the workflow does not exist")
+	if _, err := server.ListExecutions(asUser(t, "acme"), req); fault.KindOf(err) != fault.KindNotFound {
+		t.Errorf("one that does not exist: got %v, want NOT_FOUND", err)
 	}
 }
 
