@@ -132,7 +132,7 @@ func (s *Service) build(ctx context.Context) error {
 func (s *Service) openPool(ctx context.Context) (*pgxpool.Pool, error) {
 	pool, err := pgpool.Open(ctx, pgpool.Options{
 		URL: s.cfg.Settings.DatabaseURL.Reveal(), Schema: postgres.Schema, Name: Name, MaxConns: maxConns,
-		StatementTimeout: statementTimeout, LockTimeout: lockTimeout,
+		StatementTimeout: statementTimeout, LockTimeout: lockTimeout, Prepare: true,
 		TracerProvider: s.cfg.Telemetry.TracerProvider, MeterProvider: s.cfg.Telemetry.MeterProvider,
 	})
 	if err != nil {

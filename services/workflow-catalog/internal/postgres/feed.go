@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -40,7 +41,8 @@ func annotate(ctx context.Context, tx pgx.Tx, tenant workflow.Tenant, id workflo
 // committed by then. The window comes back also when there are no changes.
 //
 // Here and below, revisions are joined by LATERAL with OFFSET 0, which keeps PostgreSQL from turning the look-up by the full key around.
-// Without statistics, as after a restore, it would read all revisions of the tenant for each row.
+// Without statistics, as after a restore, it would read all revisions of the tenant for each row. {of} is what picks a tenant; the statement
+// is planned once, and must begin at the tenant's index then.
 const selectChanges = `
 SELECT f.id, f.pruned_through,
        greatest(f.pruned_through, (SELECT max(seq) FROM changes), (SELECT max(seq) FROM tombstones WHERE seq > 0)), now(),
@@ -48,13 +50,13 @@ SELECT f.id, f.pruned_through,
        r.config->>'title', r.config->>'description', r.config->'trigger', r.config->'dateRange',
        jsonb_array_length(coalesce(r.config->'steps', '[]')) > 0, w.id IS NULL, coalesce(c.version, w.version), w.create_time, w.create_user,
        coalesce(c.update_time, w.update_time), coalesce(c.update_user, w.update_user), ` + annotationColumns + `
-FROM feed f
+FROM (SELECT id, pruned_through FROM feed WHERE only_row) f
 LEFT JOIN LATERAL (
     (SELECT seq, kind, tenant, workflow_id, revision, state, version, at, active_since, update_time, update_user
-     FROM changes WHERE seq > $1 AND ($3::text IS NULL OR tenant = $3) ORDER BY seq LIMIT $2)
+     FROM changes WHERE seq > $1 AND {of} ORDER BY seq LIMIT $2)
     UNION ALL
     (SELECT seq, 1, tenant, workflow_id, 0, 3, NULL, at, NULL, NULL, NULL
-     FROM tombstones WHERE seq > $1 AND seq > 0 AND ($3::text IS NULL OR tenant = $3) ORDER BY seq LIMIT $2)
+     FROM tombstones WHERE seq > $1 AND seq > 0 AND {of} ORDER BY seq LIMIT $2)
     ORDER BY seq LIMIT $2
 ) c ON true
 LEFT JOIN tenants t ON t.tenant = c.tenant
@@ -79,23 +81,33 @@ func (s *Store) ChangesOf(ctx context.Context, tenant workflow.Tenant, after fee
 }
 
 func (s *Store) changes(ctx context.Context, after feed.Seq, limit int, tenant *workflow.Tenant) (feed.Window, []feed.Change, error) {
-	rows, err := s.pool.Query(ctx, selectChanges, after, limit, tenant)
+	var window feed.Window
+	var changes []feed.Change
+	err := plannedOnce(ctx, s.pool, changesSQL(tenant != nil), []any{after, limit, tenant}, func(rows pgx.Rows) error {
+		for rows.Next() {
+			var row changeRow
+			if err := rows.Scan(append([]any{&window.Feed, &window.Floor, &window.Newest, &window.AsOf}, row.targets()...)...); err != nil {
+				return err
+			}
+			if row.seq != nil {
+				changes = append(changes, row.change())
+			}
+		}
+		return rows.Err()
+	})
 	if err != nil {
 		return feed.Window{}, nil, wrap("read changes", err)
 	}
-	defer rows.Close()
-	var window feed.Window
-	var changes []feed.Change
-	for rows.Next() {
-		var row changeRow
-		if err := rows.Scan(append([]any{&window.Feed, &window.Floor, &window.Newest, &window.AsOf}, row.targets()...)...); err != nil {
-			return feed.Window{}, nil, wrap("read changes", err)
-		}
-		if row.seq != nil {
-			changes = append(changes, row.change())
-		}
+	return window, changes, nil
+}
+
+// changesSQL returns the statement for the changes of one tenant, or of all.
+func changesSQL(one bool) string {
+	of := "$3::text IS NULL"
+	if one {
+		of = "tenant = $3::text"
 	}
-	return window, changes, wrap("read changes", rows.Err())
+	return strings.ReplaceAll(selectChanges, "{of}", of)
 }
 
 // changeRow is a change as the query has it: every column may be absent.

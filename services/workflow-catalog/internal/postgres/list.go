@@ -47,27 +47,28 @@ CROSS JOIN LATERAL (
 ) r` + annotationJoins
 )
 
-// These are templates; see listSQL. A condition whose parameter is NULL is gone before the statement is planned, because statements are
-// planned with their values. The inverted index knows tenants by its terms; naming the tenant beside them would offer other indexes.
+// These are templates; see listSQL. Each is planned once for all values, so what a condition lets the planner do must be in its text: the
+// position before the page, which an index can begin at, and whether there are words, for which a row must be fetched. The inverted index
+// knows tenants by its terms; naming the tenant beside them would offer other indexes.
 const (
 	walkPage = `
 SELECT ` + listedColumns + `, k.key, r.size
 FROM (
     SELECT w.id, w.key FROM (
         SELECT id, {key} AS key, state, trigger_type, event_type, terms FROM workflows
-        WHERE tenant = $1 AND ($2::{type} IS NULL OR ({key}, id) {before} ($2, $3::uuid))
+        WHERE tenant = $1 AND {after}
         ORDER BY {key} {direction}, id {direction} LIMIT $4
     ) w
     WHERE ($6::smallint[] IS NULL OR w.state = ANY($6)) AND ($7::smallint[] IS NULL OR w.trigger_type = ANY($7))
       AND ($8::text[] IS NULL OR w.event_type = ANY($8)) AND ($9::text[] IS NULL OR w.event_type <> ALL($9))
-      AND ($10::text IS NULL OR w.terms @@ $10::text::tsquery)
+      AND {words}
     LIMIT $5
 ) k` + listedJoins + `
 ORDER BY k.key {direction}, k.id {direction}`
 	// walkEnd returns the last row of a walk that went its whole way.
 	walkEnd = `
 SELECT id, {key} FROM workflows
-WHERE tenant = $1 AND ($2::{type} IS NULL OR ({key}, id) {before} ($2, $3::uuid))
+WHERE tenant = $1 AND {after}
 ORDER BY {key} {direction}, id {direction} OFFSET $4 - 1 LIMIT 1`
 	searchPage = `
 WITH found AS MATERIALIZED (
@@ -100,6 +101,14 @@ func listSQL(template string, query workflow.ListQuery) string {
 	if query.Desc {
 		before, direction = "<", "DESC"
 	}
+	after, words := "$2::{type} IS NULL AND $3::uuid IS NULL", "$10::text IS NULL"
+	if query.After != nil {
+		after = "({key}, id) {before} ($2::{type}, $3::uuid)"
+	}
+	if len(query.Filter.Words) > 0 {
+		words = "w.terms @@ (SELECT $10::text::tsquery)"
+	}
+	template = strings.NewReplacer("{after}", after, "{words}", words).Replace(template)
 	return strings.NewReplacer("{key}", key, "{type}", kind, "{before}", before, "{direction}", direction).Replace(template)
 }
 
@@ -108,6 +117,10 @@ func listSQL(template string, query workflow.ListQuery) string {
 const planAsWritten = `
 SELECT set_config('enable_sort', 'off', true), set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)`
 
+// planOnce also has each connection plan a statement once, for all values. Where one way is left they teach the planner nothing, and planning
+// takes longer than running.
+const planOnce = planAsWritten + `, set_config('plan_cache_mode', 'force_generic_plan', true)`
+
 // batcher runs statements in one exchange with the server: the pool, or a transaction.
 type batcher interface {
 	SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults
@@ -115,8 +128,17 @@ type batcher interface {
 
 // asWritten runs a query under planAsWritten. Statements of a batch are one transaction.
 func asWritten(ctx context.Context, db batcher, sql string, args []any, read func(pgx.Rows) error) error {
+	return runAfter(ctx, db, planAsWritten, sql, args, read)
+}
+
+// plannedOnce runs a query under planOnce.
+func plannedOnce(ctx context.Context, db batcher, sql string, args []any, read func(pgx.Rows) error) error {
+	return runAfter(ctx, db, planOnce, sql, args, read)
+}
+
+func runAfter(ctx context.Context, db batcher, settings, sql string, args []any, read func(pgx.Rows) error) error {
 	batch := &pgx.Batch{}
-	batch.Queue(planAsWritten)
+	batch.Queue(settings)
 	batch.Queue(sql, args...).Query(read)
 	return db.SendBatch(ctx, batch).Close()
 }
@@ -233,7 +255,7 @@ func (l lister) walk(ctx context.Context, query workflow.ListQuery, rows, limit 
 	}
 	args := append(l.after(query), rows, limit, f.States, f.TriggerTypes, f.EventTypes, f.NotEventTypes, words)
 	var found []hit
-	err := asWritten(ctx, l.db, listSQL(walkPage, query), args, func(r pgx.Rows) error {
+	err := plannedOnce(ctx, l.db, listSQL(walkPage, query), args, func(r pgx.Rows) error {
 		var err error
 		found, err = pgx.CollectRows(r, func(row pgx.CollectableRow) (hit, error) {
 			var h hit
@@ -258,7 +280,7 @@ func (l lister) search(ctx context.Context, query workflow.ListQuery, limit int)
 	if query.Order == workflow.ByTitle {
 		keys = &titles
 	}
-	err := asWritten(ctx, l.db, listSQL(searchPage, query), args, func(r pgx.Rows) error {
+	err := plannedOnce(ctx, l.db, listSQL(searchPage, query), args, func(r pgx.Rows) error {
 		_, err := pgx.ForEachRow(r, []any{&matches, &ids, keys}, func() error { return nil })
 		return err
 	})
@@ -280,7 +302,7 @@ func (l lister) search(ctx context.Context, query workflow.ListQuery, limit int)
 // positions runs a template whose rows are positions.
 func (l lister) positions(ctx context.Context, template string, query workflow.ListQuery, args []any) ([]workflow.Position, error) {
 	var found []workflow.Position
-	err := asWritten(ctx, l.db, listSQL(template, query), args, func(r pgx.Rows) error {
+	err := plannedOnce(ctx, l.db, listSQL(template, query), args, func(r pgx.Rows) error {
 		var err error
 		found, err = pgx.CollectRows(r, func(row pgx.CollectableRow) (workflow.Position, error) {
 			var at workflow.Position
@@ -325,7 +347,7 @@ func (l lister) rows(ctx context.Context, found []workflow.Position) ([]hit, err
 	for i, at := range found {
 		ids[i] = at.ID
 	}
-	err := asWritten(ctx, l.db, selectListed, []any{l.tenant, ids}, func(r pgx.Rows) error {
+	err := plannedOnce(ctx, l.db, selectListed, []any{l.tenant, ids}, func(r pgx.Rows) error {
 		for r.Next() {
 			var n, size int
 			w, err := readWorkflow(r, l.tenant, &n, &size)
@@ -340,7 +362,7 @@ func (l lister) rows(ctx context.Context, found []workflow.Position) ([]hit, err
 }
 
 const selectDocuments = `
-SELECT k.n, CASE WHEN $4 THEN r.config - '{steps,settings}'::text[] ELSE r.config END
+SELECT k.n, CASE WHEN $4::boolean THEN r.config - '{steps,settings}'::text[] ELSE r.config END
 FROM unnest($2::uuid[], $3::integer[]) WITH ORDINALITY k (id, revision, n)
 CROSS JOIN LATERAL (
     SELECT config FROM revisions WHERE tenant = $1 AND workflow_id = k.id AND revision = k.revision OFFSET 0
@@ -355,15 +377,14 @@ func (s *Store) Documents(ctx context.Context, tenant workflow.Tenant, workflows
 	for i, w := range workflows {
 		ids[i], revisions[i] = w.ID, w.Revision
 	}
-	rows, err := s.pool.Query(ctx, selectDocuments, tenant, ids, revisions, basic)
-	if err != nil {
-		return wrap("read documents", err)
-	}
-	var n int
-	var document json.RawMessage
-	_, err = pgx.ForEachRow(rows, []any{&n, &document}, func() error {
-		workflows[n-1].Config.Document, document = document, nil
-		return nil
+	err := plannedOnce(ctx, s.pool, selectDocuments, []any{tenant, ids, revisions, basic}, func(r pgx.Rows) error {
+		var n int
+		var document json.RawMessage
+		_, err := pgx.ForEachRow(r, []any{&n, &document}, func() error {
+			workflows[n-1].Config.Document, document = document, nil
+			return nil
+		})
+		return err
 	})
 	return wrap("read documents", err)
 }

@@ -35,11 +35,23 @@ SELECT w.id, w.state, w.revision, w.version, w.active_since, w.create_time, w.cr
 FROM workflows w
 JOIN revisions r ON r.tenant = w.tenant AND r.workflow_id = w.id AND r.revision = w.revision` + annotationJoins
 
-const selectWorkflow = selectWorkflows + `WHERE w.tenant = $1 AND w.id = $2`
+// selectWorkflow is planned once: OFFSET 0 leaves one way to come from a workflow to its revision.
+const selectWorkflow = `
+SELECT w.id, w.state, w.revision, w.version, w.active_since, w.create_time, w.create_user, w.update_time, w.update_user,
+       w.title, w.description, r.config, r.hash, ` + annotationColumns + `
+FROM workflows w
+CROSS JOIN LATERAL (
+    SELECT config, hash FROM revisions WHERE tenant = w.tenant AND workflow_id = w.id AND revision = w.revision OFFSET 0
+) r` + annotationJoins + `WHERE w.tenant = $1 AND w.id = $2`
 
 // Get returns the workflow at its current revision.
 func (s *Store) Get(ctx context.Context, tenant workflow.Tenant, id workflow.ID) (workflow.Workflow, error) {
-	w, err := readWorkflow(s.pool.QueryRow(ctx, selectWorkflow, tenant, id), tenant)
+	var w workflow.Workflow
+	err := plannedOnce(ctx, s.pool, selectWorkflow, []any{tenant, id}, func(r pgx.Rows) error {
+		var err error
+		w, err = pgx.CollectExactlyOneRow(r, func(row pgx.CollectableRow) (workflow.Workflow, error) { return readWorkflow(row, tenant) })
+		return err
+	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return workflow.Workflow{}, workflow.ErrNotFound
 	}
