@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"workflow.uniconnect/services/workflow-catalog/internal/audit"
 	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
@@ -17,13 +16,8 @@ const insertAudit = `
 INSERT INTO audit_entries (tenant, at, actor, action, workflow_id, outcome, reason, origin, user_agent, before_hash, after_hash, request_id)
 VALUES ($1, coalesce($2::timestamptz, clock_timestamp()), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`
 
-// execer runs a statement: a transaction, or the pool.
-type execer interface {
-	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
-}
-
 // writeAudit adds an entry, in the transaction of the change that it tells of.
-func writeAudit(ctx context.Context, db execer, e audit.Entry) error {
+func writeAudit(batch *pgx.Batch, e audit.Entry) {
 	var at *time.Time
 	if !e.At.IsZero() {
 		at = &e.At
@@ -32,11 +26,8 @@ func writeAudit(ctx context.Context, db execer, e audit.Entry) error {
 	if e.WorkflowID != "" {
 		id = &e.WorkflowID
 	}
-	if _, err := db.Exec(ctx, insertAudit, e.Tenant, at, e.Actor, e.Action, id, e.Outcome, e.Reason, e.Origin, e.UserAgent,
-		e.BeforeHash, e.AfterHash, e.RequestID); err != nil {
-		return fmt.Errorf("write the audit: %w", err)
-	}
-	return nil
+	batch.Queue(insertAudit, e.Tenant, at, e.Actor, e.Action, id, e.Outcome, e.Reason, e.Origin, e.UserAgent,
+		e.BeforeHash, e.AfterHash, e.RequestID)
 }
 
 // entryOf returns the entry about a change that a call has made.
@@ -49,7 +40,9 @@ func entryOf(call workflow.Call, id workflow.ID) audit.Entry {
 
 // Append adds an entry.
 func (s *Store) Append(ctx context.Context, entry audit.Entry) error {
-	return wrap("append to the audit", writeAudit(ctx, s.pool, entry))
+	batch := &pgx.Batch{}
+	writeAudit(batch, entry)
+	return wrap("append to the audit", send(ctx, s.pool, batch))
 }
 
 // selectEntries is completed by auditSQL.

@@ -138,7 +138,9 @@ func (s *Store) Remove(ctx context.Context, d deletion.Deletion) error {
 			Tenant: d.Tenant, Actor: before.UpdateUser, Action: auditDeleted, WorkflowID: d.ID, Outcome: audit.OK,
 			BeforeHash: before.Fingerprint(),
 		}
-		if err := writeAudit(ctx, tx, entry); err != nil {
+		batch := &pgx.Batch{}
+		writeAudit(batch, entry)
+		if err := send(ctx, tx, batch); err != nil {
 			return err
 		}
 		faultpoint.Hit("catalog.delete.removing")

@@ -11,6 +11,7 @@ import (
 func KeptQueries() map[string]string {
 	return map[string]string{
 		"get": selectWorkflow, "changes": changesSQL(false), "changes_of": changesSQL(true), "listed": selectListed, "documents": selectDocuments,
+		"stamp": stampChange, "answer": updateRequest,
 	}
 }
 

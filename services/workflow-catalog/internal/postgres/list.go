@@ -126,6 +126,11 @@ type batcher interface {
 	SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults
 }
 
+// send runs the statements of a batch in one exchange. The first error ends it, also one that a statement's answer was taken for.
+func send(ctx context.Context, db batcher, batch *pgx.Batch) error {
+	return db.SendBatch(ctx, batch).Close()
+}
+
 // asWritten runs a query under planAsWritten. Statements of a batch are one transaction.
 func asWritten(ctx context.Context, db batcher, sql string, args []any, read func(pgx.Rows) error) error {
 	return runAfter(ctx, db, planAsWritten, sql, args, read)
@@ -140,7 +145,7 @@ func runAfter(ctx context.Context, db batcher, settings, sql string, args []any,
 	batch := &pgx.Batch{}
 	batch.Queue(settings)
 	batch.Queue(sql, args...).Query(read)
-	return db.SendBatch(ctx, batch).Close()
+	return send(ctx, db, batch)
 }
 
 // hit is a row of a list, and where it stands.

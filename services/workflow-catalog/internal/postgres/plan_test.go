@@ -108,7 +108,7 @@ func (e *env) checkKeys(t *testing.T, query, plan string) {
 	for index, columns := range map[string][]string{
 		"workflows_pkey": {"tenant =", "id ="}, "revisions_pkey": {"tenant =", "workflow_id =", "revision ="},
 		"drafts_pkey": {"tenant =", "workflow_id ="}, "backups_time": {"tenant =", "workflow_id ="}, "changes_tenant": {"tenant =", "seq >"},
-		"changes_pkey": {"seq >"}, "tombstones_seq": {"seq >"}, "tenants_pkey": {"tenant ="}, "feed_pkey": {"only_row ="},
+		"changes_pkey": {"seq >"}, "tombstones_seq": {"seq >"}, "tenants_pkey": {"tenant ="}, "requests_pkey": {"tenant =", "request_id ="}, "feed_pkey": {"only_row ="},
 	} {
 		// The newest change is read at the end of the index, without a condition.
 		for _, cond := range regexp.MustCompile(`(?:Scan|Backward) using `+index+` on \w+(?: (?:\w|w)?)?\n *(.*)`).FindAllStringSubmatch(plan, -1) {
@@ -119,9 +119,10 @@ func (e *env) checkKeys(t *testing.T, query, plan string) {
 			}
 		}
 	}
-	for _, used := range regexp.MustCompile(`using (\w+) on (workflows|revisions|drafts|backups) `).FindAllStringSubmatch(plan, -1) {
+	for _, used := range regexp.MustCompile(`using (\w+) on (workflows|revisions|drafts|backups|requests)\b`).FindAllStringSubmatch(plan, -1) {
 		switch used[1] {
-		case "workflows_pkey", "workflows_created", "workflows_updated", "workflows_titled", "revisions_pkey", "drafts_pkey", "backups_time":
+		case "workflows_pkey", "workflows_created", "workflows_updated", "workflows_titled", "revisions_pkey", "drafts_pkey", "backups_time",
+			"requests_pkey":
 		default:
 			t.Errorf("%s looks into %s:\n%s", query, used[1], plan)
 		}

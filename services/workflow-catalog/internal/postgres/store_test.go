@@ -238,6 +238,21 @@ func TestStore_Change(t *testing.T) {
 		_, err := e.store.Change(t.Context(), call("acme", workflow.MethodUpdate), workflow.Change{Before: active, State: workflow.Inactive})
 		wantError(t, err, workflow.ErrStale)
 	})
+	t.Run("stale_version_while_another_changes_it", func(t *testing.T) {
+		tx, err := e.pool.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tx.Rollback(t.Context())
+		if _, err := tx.Exec(t.Context(), `UPDATE workflows SET version = version WHERE tenant = 'acme' AND id = $1`, w.ID); err != nil {
+			t.Fatal(err)
+		}
+		// The other one has the row and will ask for the feed's lock. It must get it, so the loser may not wait for the row behind that lock.
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		_, err = e.store.Change(ctx, call("acme", workflow.MethodUpdate), workflow.Change{Before: active, State: workflow.Inactive})
+		wantError(t, err, workflow.ErrStale)
+	})
 	t.Run("other_tenant", func(t *testing.T) {
 		foreign := edited
 		foreign.Tenant = "globex"

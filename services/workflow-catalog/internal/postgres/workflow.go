@@ -76,17 +76,13 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp(), $8, clock_timestamp(), $8
 // Create adds a workflow with its first revision.
 func (s *Store) Create(ctx context.Context, call workflow.Call, w workflow.Workflow) (workflow.Workflow, error) {
 	err := s.inTx(ctx, "create workflow", func(tx pgx.Tx) error {
-		if err := claimRequest(ctx, tx, call); err != nil {
+		batch := &pgx.Batch{}
+		claimRequest(batch, call)
+		batch.Queue(insertWorkflow, w.Tenant, w.ID, w.Config.Title, w.Config.Description, w.State, w.Revision, w.Version, w.CreateUser)
+		if err := insertNewRevision(ctx, tx, batch, w, workflow.Created, nil); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, insertWorkflow, w.Tenant, w.ID, w.Config.Title, w.Config.Description, w.State, w.Revision,
-			w.Version, w.CreateUser); err != nil {
-			return err
-		}
-		if err := insertNewRevision(ctx, tx, w, workflow.Created, nil); err != nil {
-			return err
-		}
-		return finishChange(ctx, tx, call, nil, &w)
+		return finishChange(ctx, tx, batch, call, nil, &w)
 	})
 	return s.changed(ctx, w, err)
 }
@@ -106,27 +102,25 @@ func (s *Store) Change(ctx context.Context, call workflow.Call, change workflow.
 		w.Config, w.Revision = *change.Config, w.Revision+1
 	}
 	err := s.inTx(ctx, "change workflow", func(tx pgx.Tx) error {
-		if err := claimRequest(ctx, tx, call); err != nil {
+		batch := &pgx.Batch{}
+		claimRequest(batch, call)
+		batch.Queue(updateWorkflow, w.Tenant, w.ID, change.Before.Version, w.Config.Title, w.Config.Description,
+			w.State, w.Revision, call.Actor).Exec(orElse(workflow.ErrStale))
+		// Whether the row is ours must be known before the feed's lock is asked for: the stamp would wait for whoever has the row.
+		if err := send(ctx, tx, batch); err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, updateWorkflow, w.Tenant, w.ID, change.Before.Version, w.Config.Title, w.Config.Description,
-			w.State, w.Revision, call.Actor)
-		if err != nil {
+		batch = &pgx.Batch{}
+		if err := saveRevision(ctx, tx, batch, change, w); err != nil {
 			return err
 		}
-		if tag.RowsAffected() == 0 {
-			return workflow.ErrStale
-		}
-		if err := saveRevision(ctx, tx, change, w); err != nil {
-			return err
-		}
-		return finishChange(ctx, tx, call, &change.Before, &w)
+		return finishChange(ctx, tx, batch, call, &change.Before, &w)
 	})
 	return s.changed(ctx, w, err)
 }
 
 // saveRevision adds the revision of a change, if it has one, from where the change has it.
-func saveRevision(ctx context.Context, tx pgx.Tx, change workflow.Change, w workflow.Workflow) error {
+func saveRevision(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, change workflow.Change, w workflow.Workflow) error {
 	if change.Config == nil {
 		return nil
 	}
@@ -138,7 +132,7 @@ func saveRevision(ctx context.Context, tx pgx.Tx, change workflow.Change, w work
 			return err
 		}
 	}
-	return insertNewRevision(ctx, tx, w, change.Origin, change.Source)
+	return insertNewRevision(ctx, tx, batch, w, change.Origin, change.Source)
 }
 
 const selectTaken = `SELECT title FROM workflows WHERE tenant = $1 AND title = ANY($2) AND state <> 3`
