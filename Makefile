@@ -49,6 +49,7 @@ check: gen-check fmt-check lint pg ## What a change must pass: generated code, f
 .PHONY: bench
 bench: build ## The benchmarks; prints the table of figures beside the reference loop
 	go run ./test/cmd/bench
+	go run ./test/cmd/catalogbench
 
 .PHONY: gen
 gen: $(BIN)/buf $(BIN)/protoc-gen-go ## Generate Go and OpenAPI from the protos

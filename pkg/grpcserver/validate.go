@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"workflow.uniconnect/pkg/fault"
 )
@@ -32,11 +34,69 @@ func Validate(msg proto.Message) []fault.Violation {
 	for _, v := range invalid.Violations {
 		out = append(out, fault.Violation{
 			Field:       fieldPath(v.Proto.GetField()),
-			Description: v.Proto.GetMessage(),
+			Description: described(msg, v),
 			Reason:      fault.ReasonFieldRule,
 		})
 	}
 	return out
+}
+
+// described says what is wrong in words for people who do not know the contract's rules. Most of the library's are good enough.
+func described(msg proto.Message, v *protovalidate.Violation) string {
+	switch fd := v.FieldDescriptor; {
+	case v.Proto.GetRuleId() == "string.min_len" && v.RuleValue.IsValid() && v.RuleValue.Uint() == 1:
+		return "must not be empty"
+	case fd != nil && fd.Enum() != nil && strings.HasPrefix(v.Proto.GetRuleId(), "enum."):
+		return "must be one of " + allowedNames(fd)
+	case v.Proto.GetRuleId() == "required" && fd == nil:
+		if names := memberNames(msg.ProtoReflect().Descriptor(), v.Proto.GetField()); names != "" {
+			return "exactly one must be given of " + names
+		}
+	}
+	return v.Proto.GetMessage()
+}
+
+// allowedNames lists the values of an enum field that mean something and are not refused.
+func allowedNames(fd protoreflect.FieldDescriptor) string {
+	rules, ok := proto.GetExtension(fd.Options(), validate.E_Field).(*validate.FieldRules)
+	var names []string
+	for i := range fd.Enum().Values().Len() {
+		v := fd.Enum().Values().Get(i)
+		if n := int32(v.Number()); n != 0 && (!ok || !slices.Contains(rules.GetEnum().GetNotIn(), n)) {
+			names = append(names, string(v.Name()))
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// memberNames lists the fields of the oneof at the end of a path.
+func memberNames(md protoreflect.MessageDescriptor, path *validate.FieldPath) string {
+	elements := path.GetElements()
+	for i, e := range elements {
+		if i == len(elements)-1 {
+			break
+		}
+		fd := md.Fields().ByName(protoreflect.Name(e.GetFieldName()))
+		if fd != nil && fd.IsMap() {
+			fd = fd.MapValue()
+		}
+		if fd == nil || fd.Message() == nil {
+			return ""
+		}
+		md = fd.Message()
+	}
+	if len(elements) == 0 {
+		return ""
+	}
+	oneof := md.Oneofs().ByName(protoreflect.Name(elements[len(elements)-1].GetFieldName()))
+	if oneof == nil {
+		return ""
+	}
+	var names []string
+	for i := range oneof.Fields().Len() {
+		names = append(names, oneof.Fields().Get(i).JSONName())
+	}
+	return strings.Join(names, ", ")
 }
 
 // fieldPath writes a path as the JSON form of the message has it: steps[2].retry.maxAttempts.

@@ -12,6 +12,72 @@ import (
 	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
 )
 
+// TestValidate_words shows what people read when they break a rule of the contract.
+func TestValidate_words(t *testing.T) {
+	step := func(id string) *workflowv1.Step {
+		return &workflowv1.Step{Id: id, Kind: &workflowv1.Step_Stop{Stop: &workflowv1.StopStep{}}}
+	}
+	cases := map[string]struct {
+		title string
+		edit  func(*workflowv1.Workflow)
+		want  string
+	}{
+		"good":        {"Call é 日本 👩‍💻", nil, ""},
+		"empty":       {"", nil, "title: must not be empty"},
+		"blank":       {" \u00a0", nil, "title: must have something to read, and neither begin nor end with a space"},
+		"invisible":   {"\u200b", nil, "title: must have something to read, and neither begin nor end with a space"},
+		"space_after": {"Call ", nil, "title: must have something to read, and neither begin nor end with a space"},
+		"two_lines":   {"a\nb", nil, "title: must be one line, without control characters and marks that turn the direction of text"},
+		"turned":      {"a\u202eb", nil, "title: must be one line, without control characters and marks that turn the direction of text"},
+		"description": {
+			"a", func(w *workflowv1.Workflow) { w.Description = "a\tb\r\n\x01" },
+			"description: must hold no control characters but tab and line break, and no marks that turn the direction of text",
+		},
+		"state":      {"a", func(w *workflowv1.Workflow) { w.State = workflowv1.Workflow_DELETING }, "state: must be one of INACTIVE, ACTIVE"},
+		"state_odd":  {"a", func(w *workflowv1.Workflow) { w.State = 9 }, "state: must be one of INACTIVE, ACTIVE"},
+		"no_trigger": {"a", func(w *workflowv1.Workflow) { w.Trigger = nil }, "trigger: value is required"},
+		"no_kind": {
+			"a", func(w *workflowv1.Workflow) { w.Trigger = &workflowv1.Trigger{} },
+			"trigger.kind: exactly one must be given of event, schedule, manual",
+		},
+		"step_id": {
+			"a", func(w *workflowv1.Workflow) { w.Steps = []*workflowv1.Step{step("a"), step("Step 2")} },
+			"steps[1].id: must be a lower-case letter, then up to 62 lower-case letters, digits and _, for example notify_sales",
+		},
+		"step_kind": {
+			"a", func(w *workflowv1.Workflow) { w.Steps = []*workflowv1.Step{{Id: "a"}} },
+			"steps[0].kind: exactly one must be given of action, condition, delay, bulk, parallel, callWorkflow, waitForEvent, set, stop",
+		},
+		"event_type": {
+			"a", func(w *workflowv1.Workflow) {
+				w.Trigger = &workflowv1.Trigger{Kind: &workflowv1.Trigger_Event{Event: &workflowv1.EventTrigger{EventType: "Call Ended"}}}
+			},
+			"trigger.event.eventType: must be words of lower-case letters, digits and _ joined by dots, for example call.ended",
+		},
+		"variable": {
+			"a", func(w *workflowv1.Workflow) {
+				w.Steps = []*workflowv1.Step{{Id: "a", Kind: &workflowv1.Step_Set{Set: &workflowv1.SetStep{Variables: map[string]string{"A b": "1"}}}}}
+			},
+			`steps[0].set.variables["A b"]: a variable's name must be a lower-case letter, then up to 62 lower-case letters, digits and _`,
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := &workflowv1.Workflow{Title: c.title, Trigger: &workflowv1.Trigger{Kind: &workflowv1.Trigger_Manual{Manual: &workflowv1.ManualTrigger{}}}}
+			if c.edit != nil {
+				c.edit(w)
+			}
+			var got []string
+			for _, v := range Validate(w) {
+				got = append(got, v.Field+": "+v.Description)
+			}
+			if strings.Join(got, "; ") != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 func TestFieldPath(t *testing.T) {
 	element := func(name string) *validate.FieldPathElement {
 		return &validate.FieldPathElement{FieldName: proto.String(name)}

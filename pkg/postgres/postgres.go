@@ -60,6 +60,11 @@ type Options struct {
 	// Parameters are settings of the server for these connections, such as the
 	// planner's.
 	Parameters map[string]string
+	// Prepare has every connection parse a statement once, when it first runs
+	// it. Planning stays as it is: with the values, each time, unless a
+	// transaction sets plan_cache_mode. A bouncer between must know prepared
+	// statements, as PgBouncer does from 1.21.
+	Prepare bool
 	// TracerProvider and MeterProvider may be nil: no spans, no pool metrics.
 	TracerProvider trace.TracerProvider
 	MeterProvider  metric.MeterProvider
@@ -106,6 +111,9 @@ func poolConfig(opts Options) (*pgxpool.Config, error) {
 		}
 		params["search_path"] = opts.Schema
 	}
+	if opts.Prepare {
+		params["plan_cache_mode"] = "force_custom_plan"
+	}
 	maps.Copy(params, opts.Parameters)
 	maps.Copy(params, cfg.ConnConfig.RuntimeParams)
 	if opts.Role != "" {
@@ -120,6 +128,9 @@ func poolConfig(opts Options) (*pgxpool.Config, error) {
 	// Statements are planned with their values each time. A plan that is kept may have been made while its table was empty, when every index
 	// looks as good as any other, and be ruinous an hour later.
 	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	if opts.Prepare {
+		cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
+	}
 
 	if opts.MaxConns > 0 {
 		cfg.MaxConns = opts.MaxConns

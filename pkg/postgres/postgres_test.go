@@ -124,6 +124,25 @@ func TestOpen_DropsConnectionsToAReadOnlyServer(t *testing.T) {
 	}
 }
 
+func TestOpen_Prepare(t *testing.T) {
+	t.Parallel()
+	url := pgtest.New(t, nil)
+	for _, prepare := range []bool{false, true} {
+		pool := open(t, postgres.Options{URL: url, MaxConns: 1, Prepare: prepare})
+		var kept int
+		var mode string
+		for range 2 {
+			const query = `SELECT count(*), current_setting('plan_cache_mode') FROM pg_prepared_statements WHERE statement ~ $1`
+			if err := pool.QueryRow(t.Context(), query, "pg_prepared_statements").Scan(&kept, &mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if (kept == 1) != prepare || (mode == "force_custom_plan") != prepare {
+			t.Errorf("Prepare %t: %d statements are kept, plans are made as %s", prepare, kept, mode)
+		}
+	}
+}
+
 func TestClassify_WhenTheServerIsAway(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

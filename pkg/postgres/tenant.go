@@ -106,13 +106,62 @@ func (t Tenant) Exec(ctx context.Context, sql string, args ...any) (pgconn.Comma
 	return tag, err
 }
 
-// Run runs the statements of a batch, whose results their own functions read.
-func (t Tenant) Run(ctx context.Context, batch *pgx.Batch) error {
+// SendBatch runs the statements of a batch.
+func (t Tenant) SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults {
 	results, err := t.send(ctx, batch)
 	if err != nil {
-		return err
+		return failedBatch{err}
 	}
-	return results.Close()
+	return results
+}
+
+// failedBatch are the results of a batch that was not sent.
+type failedBatch struct{ err error }
+
+func (f failedBatch) Exec() (pgconn.CommandTag, error) { return pgconn.CommandTag{}, f.err }
+
+func (f failedBatch) Query() (pgx.Rows, error) { return nil, f.err }
+
+func (f failedBatch) QueryRow() pgx.Row { return tenantRow{err: f.err} }
+
+func (f failedBatch) Tx() pgx.Tx { return nil }
+
+func (f failedBatch) Close() error { return f.err }
+
+// Snapshot runs batches that see one tenant in one state of the tables, which the first of them begins. It only reads. End ends it.
+type Snapshot struct {
+	tenant Tenant
+	tx     pgx.Tx
+}
+
+// Snapshot returns a snapshot that has not begun.
+func (t Tenant) Snapshot() *Snapshot { return &Snapshot{tenant: t} }
+
+// SendBatch runs the statements of a batch, whose results their own functions read when it is closed.
+func (s *Snapshot) SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults {
+	if s.tx != nil {
+		return s.tx.SendBatch(ctx, batch)
+	}
+	if !tenantName.MatchString(s.tenant.name) {
+		return failedBatch{errTenant}
+	}
+	first := &pgx.Batch{}
+	first.BeginTx(pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	first.Queue(bindTenant, s.tenant.name)
+	for _, query := range batch.QueuedQueries {
+		query.SQL = filtered(query.SQL)
+		first.QueuedQueries = append(first.QueuedQueries, query)
+	}
+	results := s.tenant.pool.SendBatch(ctx, first)
+	s.tx = filteredTx(results.Tx())
+	return results
+}
+
+// End gives the connection back, also when ctx has ended.
+func (s *Snapshot) End(ctx context.Context) {
+	if s.tx != nil {
+		rollback(ctx, s.tx)
+	}
 }
 
 // send puts the tenant's name before the statements of a batch and sends them. The results are those of the caller's statements.

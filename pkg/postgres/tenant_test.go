@@ -170,7 +170,7 @@ func TestTenant_GivesTheConnectionBack(t *testing.T) {
 			batch := &pgx.Batch{}
 			batch.Queue(`SELECT 1`)
 			batch.Queue(`SELECT 1/0`)
-			return acme.Run(ctx, batch)
+			return acme.SendBatch(ctx, batch).Close()
 		},
 		"an error of fn": func() error {
 			return pool.InTx(ctx, "acme", func(pgx.Tx) error { return errors.New("no") })
@@ -200,7 +200,7 @@ func TestTenant_Run_IsOneTransaction(t *testing.T) {
 	batch := &pgx.Batch{}
 	batch.Queue(`UPDATE things SET n = 9`)
 	batch.Queue(`SELECT 1/0`)
-	if err := pool.Of("acme").Run(t.Context(), batch); err == nil {
+	if err := pool.Of("acme").SendBatch(t.Context(), batch).Close(); err == nil {
 		t.Error("a batch with an error is fine")
 	}
 	var n int

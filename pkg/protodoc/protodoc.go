@@ -108,8 +108,8 @@ func Unmarshal(text []byte, m proto.Message, limits Limits) error {
 	return nil
 }
 
-// DetectFormat returns the format in which Unmarshal reads a text.
-func DetectFormat(text []byte) Format {
+// formatOf returns the format in which Unmarshal reads a text.
+func formatOf(text []byte) Format {
 	if bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte("{")) {
 		return JSON
 	}
@@ -123,7 +123,7 @@ func parse(text []byte, limits Limits) (*node, []Problem) {
 	if p := misencoded(text); p != nil {
 		return nil, []Problem{*p}
 	}
-	if DetectFormat(text) == JSON {
+	if formatOf(text) == JSON {
 		return parseJSON(text, limits.Depth)
 	}
 	return parseYAML(text, limits.Depth)

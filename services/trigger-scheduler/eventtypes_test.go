@@ -1,13 +1,13 @@
 package scheduler
 
 import (
-	"encoding/base64"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"workflow.uniconnect/pkg/fault"
+	"workflow.uniconnect/pkg/listing"
 	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
 )
 
@@ -53,7 +53,7 @@ func TestEvents_ListEventTypes(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("pages (-at once +in pages):\n%s", diff)
 	}
-	ofAnotherList := base64.RawURLEncoding.EncodeToString([]byte("deadLetters/acme/call.ended"))
+	ofAnotherList := listing.NewScope("deadLetters", "acme").Token([]byte("call.ended"))
 	for _, token := range []string{"forged", ofAnotherList} {
 		_, err := client.ListEventTypes(t.Context(), &workflowv1.ListEventTypesRequest{PageToken: token})
 		if f, ok := fault.As(err); !ok || f.Reason != "PAGE_TOKEN" {

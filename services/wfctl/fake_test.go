@@ -3,6 +3,7 @@ package wfctl
 import (
 	"bytes"
 	"context"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -50,6 +51,11 @@ type fake struct {
 	running int
 	failed  bool
 	deleted bool
+	// lost counts the looks at the run that find the system away; on answers the first look.
+	lost int
+	on   func()
+	// titles are those of workflows that are exported.
+	titles []string
 }
 
 func parse[M proto.Message](m M, text string) M {
@@ -97,6 +103,13 @@ func (f *fake) noted(req proto.Message) error {
 }
 
 func (f *fake) ListWorkflows(_ context.Context, req *workflowv1.ListWorkflowsRequest) (*workflowv1.ListWorkflowsResponse, error) {
+	if f.titles != nil {
+		answer := &workflowv1.ListWorkflowsResponse{}
+		for _, title := range f.titles {
+			answer.Workflows = append(answer.Workflows, &workflowv1.Workflow{Id: title, Title: title})
+		}
+		return answer, nil
+	}
 	// One page for each, so that pages are followed.
 	if req.GetPageToken() == "" {
 		return &workflowv1.ListWorkflowsResponse{Workflows: []*workflowv1.Workflow{hello()}, NextPageToken: "2"}, nil
@@ -132,6 +145,11 @@ func (f *fake) ListTemplates(context.Context, *workflowv1.ListTemplatesRequest) 
 	return &workflowv1.ListTemplatesResponse{Templates: []*workflowv1.Template{{Id: "hello", Category: "Calls", Title: "Hello", Workflow: hello()}}}, nil
 }
 
+func (f *fake) GetTemplate(_ context.Context, req *workflowv1.GetTemplateRequest) (*workflowv1.GetTemplateResponse, error) {
+	w := parse(&workflowv1.Workflow{}, `{"title":"Hello","trigger":{"manual":{}},"steps":[{"id":"a","stop":{}}]}`)
+	return &workflowv1.GetTemplateResponse{Template: &workflowv1.Template{Id: req.GetId(), Workflow: w}}, nil
+}
+
 func (f *fake) ListEventTypes(context.Context, *workflowv1.ListEventTypesRequest) (*workflowv1.ListEventTypesResponse, error) {
 	return &workflowv1.ListEventTypesResponse{EventTypes: []*workflowv1.EventType{{Type: "call.ended", Module: "call", Title: "Call Ended", Description: "A call is over."}}}, nil
 }
@@ -150,6 +168,13 @@ func (f *fake) GetExecution(context.Context, *workflowv1.GetExecutionRequest) (*
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	e := execution()
+	if f.on != nil {
+		f.on()
+	}
+	if f.polls > 0 && f.lost > 0 {
+		f.lost--
+		return nil, fault.Unavailable("SERVICE_UNAVAILABLE", "no answer")
+	}
 	if f.polls++; f.polls <= f.running {
 		e.State, e.EndTime, e.Steps[1].State, e.Steps[1].EndTime = workflowv1.Execution_RUNNING, nil, workflowv1.StepResult_RUNNING, nil
 	} else if f.failed {
@@ -177,6 +202,10 @@ func (f *fake) ImportWorkflow(_ context.Context, req *workflowv1.ImportWorkflowR
 	w := hello()
 	w.Warnings = nil
 	switch text := req.GetContent(); {
+	case strings.Contains(text, "etag"):
+		f := fault.Invalid(fault.Violation{Field: "etag", Description: "1:1: is made by the server and belongs in no document", Reason: "DOCUMENT"})
+		f.Reason = "DOCUMENT"
+		return nil, f
 	case strings.Contains(text, "wrong"):
 		return nil, fault.Invalid(
 			fault.Violation{Field: "steps[0].id", Description: "is taken", Reason: "DUPLICATE_ID"}, fault.Violation{Description: "too large", Reason: "TOO_LARGE"})
@@ -284,6 +313,23 @@ type terminal struct {
 	stdin       string
 	interactive bool
 	environ     []string
+	// stdinFrom is read in place of stdin; ctx ends when somebody presses Ctrl-C.
+	stdinFrom io.Reader
+	ctx       context.Context
+}
+
+func (x *terminal) context(t *testing.T) context.Context {
+	if x.ctx != nil {
+		return x.ctx
+	}
+	return t.Context()
+}
+
+func (x *terminal) input() io.Reader {
+	if x.stdinFrom != nil {
+		return x.stdinFrom
+	}
+	return strings.NewReader(x.stdin)
 }
 
 func newTerminal(t *testing.T) *terminal {
@@ -320,8 +366,8 @@ type result struct {
 func (x *terminal) run(t *testing.T, args ...string) result {
 	t.Helper()
 	var out, errOut bytes.Buffer
-	code := run(t.Context(), Process{
-		Args: args, Environ: x.environ, Stdin: strings.NewReader(x.stdin), Stdout: &out, Stderr: &errOut, Interactive: x.interactive, Version: "test",
+	code := run(x.context(t), Process{
+		Args: args, Environ: x.environ, Stdin: x.input(), Stdout: &out, Stderr: &errOut, Interactive: x.interactive, Version: "test",
 	}, &command.App{
 		Now: func() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) },
 		Dial: func(string, func(context.Context) (string, error)) (grpc.ClientConnInterface, error) {

@@ -124,6 +124,32 @@ func TestService_backups(t *testing.T) {
 	wantFault(t, err, fault.KindNotFound, "BACKUP_NOT_FOUND")
 }
 
+// TestService_backups_etag returns to backups only where the workflow is still what the caller saw.
+func TestService_backups_etag(t *testing.T) {
+	t.Parallel()
+	s, r := started(t)
+	ctx, client := s.owner(t), r.workflows()
+	w := r.create(t, ctx, "First")
+	b := r.backup(t, ctx, w.GetId(), "")
+	seen := r.rename(t, ctx, w.GetId(), "Second")
+	latest := r.rename(t, ctx, w.GetId(), "Third")
+	_, err := client.ResetWorkflow(ctx, &workflowv1.ResetWorkflowRequest{Id: w.GetId(), Etag: seen.GetEtag()})
+	wantFault(t, err, fault.KindAborted, "ETAG_MISMATCH")
+	_, err = client.RestoreBackup(ctx, &workflowv1.RestoreBackupRequest{WorkflowId: w.GetId(), Id: b.GetId(), Etag: seen.GetEtag()})
+	wantFault(t, err, fault.KindAborted, "ETAG_MISMATCH")
+	equal(t, "after the refusals", latest, r.get(t, ctx, w.GetId()))
+
+	reset, err := client.ResetWorkflow(ctx, &workflowv1.ResetWorkflowRequest{Id: w.GetId(), Etag: latest.GetEtag()})
+	if err != nil || reset.GetWorkflow().GetTitle() != "First" {
+		t.Errorf("reset of what was seen: got %v, %v", reset, err)
+	}
+	latest = r.rename(t, ctx, w.GetId(), "Fourth")
+	restored, err := client.RestoreBackup(ctx, &workflowv1.RestoreBackupRequest{WorkflowId: w.GetId(), Id: b.GetId(), Etag: latest.GetEtag()})
+	if err != nil || restored.GetWorkflow().GetTitle() != "First" {
+		t.Errorf("restore of what was seen: got %v, %v", restored, err)
+	}
+}
+
 func TestService_ListBackups(t *testing.T) {
 	t.Parallel()
 	s, r := started(t)

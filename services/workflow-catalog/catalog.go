@@ -148,7 +148,7 @@ func (s *Service) build(ctx context.Context) error {
 func (s *Service) openStore(ctx context.Context) error {
 	options := pgpool.Options{
 		URL: s.cfg.Settings.DatabaseURL.Reveal(), Schema: postgres.Schema, Name: Name, MaxConns: apiConns,
-		StatementTimeout: statementTimeout, LockTimeout: lockTimeout,
+		StatementTimeout: statementTimeout, LockTimeout: lockTimeout, Prepare: true,
 		TracerProvider: s.cfg.Telemetry.TracerProvider, MeterProvider: s.cfg.Telemetry.MeterProvider,
 	}
 	api, err := pgpool.OpenTenants(ctx, options)

@@ -196,6 +196,11 @@ func TestService_ImportWorkflow_refuses(t *testing.T) {
 	s.owners.set()
 	_, err = client.ImportWorkflow(ctx, &workflowv1.ImportWorkflowRequest{})
 	wantFault(t, err, fault.KindInvalidArgument, "INVALID_FIELDS")
+	// A request id that the database takes for no text is the caller's fault, whatever else there is.
+	_, err = client.ImportWorkflow(ctx, importing(document, func(req *workflowv1.ImportWorkflowRequest) { req.RequestId = "a\x00b" }))
+	if f := faultOf(t, err, fault.KindInvalidArgument, "INVALID_FIELDS"); len(f.Violations) != 1 || f.Violations[0].Field != "requestId" {
+		t.Errorf("request id: got %+v", f.Violations)
+	}
 	s.stopOwners()
 	_, err = client.ImportWorkflow(ctx, importing(document))
 	wantFault(t, err, fault.KindUnavailable, "SERVICE_UNAVAILABLE")

@@ -56,13 +56,14 @@ func TestService_ValidateWorkflow(t *testing.T) {
 		said []*peerv1.Violation
 		want []string
 	}{
-		"good":          {edit: func(*workflowv1.Workflow) {}},
-		"taken_title":   {edit: func(w *workflowv1.Workflow) { w.Title = "First" }, want: []string{"title WORKFLOW_EXISTS"}},
-		"own_title":     {edit: func(w *workflowv1.Workflow) { w.Title, w.Id = "First", id }},
-		"new_title":     {edit: func(w *workflowv1.Workflow) { w.Id = id }},
-		"range_over":    {edit: func(w *workflowv1.Workflow) { w.DateRange = &workflowv1.DateRange{EndTime: earlier} }, want: []string{"dateRange.endTime RANGE_OVER warning"}},
-		"range_to_come": {edit: func(w *workflowv1.Workflow) { w.DateRange = &workflowv1.DateRange{EndTime: later} }},
-		"no_steps":      {edit: func(w *workflowv1.Workflow) { w.Steps = nil }, want: []string{"steps NO_STEPS warning"}},
+		"good":            {edit: func(*workflowv1.Workflow) {}},
+		"taken_title":     {edit: func(w *workflowv1.Workflow) { w.Title = "First" }, want: []string{"title WORKFLOW_EXISTS"}},
+		"own_title":       {edit: func(w *workflowv1.Workflow) { w.Title, w.Id = "First", id }},
+		"own_in_capitals": {edit: func(w *workflowv1.Workflow) { w.Title, w.Id = "First", strings.ToUpper(id) }},
+		"new_title":       {edit: func(w *workflowv1.Workflow) { w.Id = id }},
+		"range_over":      {edit: func(w *workflowv1.Workflow) { w.DateRange = &workflowv1.DateRange{EndTime: earlier} }, want: []string{"dateRange.endTime RANGE_OVER warning"}},
+		"range_to_come":   {edit: func(w *workflowv1.Workflow) { w.DateRange = &workflowv1.DateRange{EndTime: later} }},
+		"no_steps":        {edit: func(w *workflowv1.Workflow) { w.Steps = nil }, want: []string{"steps NO_STEPS warning"}},
 		"warnings_of_an_owner": {
 			edit: func(*workflowv1.Workflow) {},
 			said: []*peerv1.Violation{{Field: "trigger.event.filter", Description: "never holds", Reason: "EXPRESSION", Warning: true}},

@@ -25,6 +25,8 @@ type Config struct {
 	// Rate is how many requests are sent a second, for how long.
 	Rate int
 	Time time.Duration
+	// View is what lists return: BASIC, as cards need, or FULL.
+	View string
 	// Rounds is how often the index takes each kind of change.
 	Rounds int
 	// Progress is told what happens.
@@ -84,7 +86,7 @@ func Run(ctx context.Context, cfg Config, out io.Writer) (err error) {
 		return err
 	}
 	note("warming up, then %d requests a second for %v", cfg.Rate, cfg.Time)
-	l := &load{client: client, ids: ids, next: cfg.Workflows}
+	l := &load{client: client, ids: ids, view: cfg.View, next: cfg.Workflows}
 	if _, err := l.run(ctx, cfg.Rate, cfg.Time/6); err != nil {
 		return err
 	}
@@ -98,7 +100,7 @@ func Run(ctx context.Context, cfg Config, out io.Writer) (err error) {
 
 func write(out io.Writer, cfg Config, f *figures, index *catalogindex.Figures) {
 	p := func(format string, args ...any) { _, _ = fmt.Fprintf(out, format+"\n", args...) }
-	p("\n%d workflows in one tenant, %d active; %d requests/s over REST for %v", cfg.Workflows, cfg.Active, cfg.Rate, cfg.Time)
+	p("\n%d workflows in one tenant, %d active; %d requests/s over REST for %v; lists of 50, view %s", cfg.Workflows, cfg.Active, cfg.Rate, cfg.Time, cfg.View)
 	p("%-8s %8s %10s %10s %10s   to reach: p99 ≤ 20 ms", "", "requests", "p50", "p99", "worst")
 	for k := range kinds {
 		t := f.times[k]

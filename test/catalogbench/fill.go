@@ -69,7 +69,7 @@ INSERT INTO catalog.workflows (%[1]s) SELECT %[2]s FROM catalog.workflows w, cop
 )) r WHERE w.tenant = $1 AND w.id = $2`
 	copyRevisions = `
 INSERT INTO catalog.revisions (%[1]s) SELECT %[2]s FROM catalog.revisions w, copies c, LATERAL jsonb_populate_record(w, jsonb_build_object(
-    'workflow_id', c.id,
+    'workflow_id', c.id, 'hash', '\x' || encode(sha256(c.id::text::bytea), 'hex'),
     'config', jsonb_set(jsonb_set(w.config, '{title}', to_jsonb(c.title)), '{trigger,event,filter,rules,rules,1,value}', to_jsonb(c.title))
 )) r WHERE w.tenant = $1 AND w.workflow_id = $2`
 )

@@ -31,8 +31,8 @@ func (k kind) String() string { return [...]string{"list", "get", "create"}[k] }
 func turn(n int) kind { return [...]kind{list, get, list, get, create}[n%5] }
 
 // listQuery is what people ask a list for: the first page, a state, words of a title, another order.
-func listQuery(r *rand.Rand) string {
-	q := url.Values{"pageSize": {"50"}}
+func listQuery(r *rand.Rand, view string) string {
+	q := url.Values{"pageSize": {"50"}, "view": {view}}
 	switch r.IntN(8) {
 	case 0:
 		q.Set("filter", `state = "ACTIVE"`)
@@ -70,7 +70,8 @@ func (f *figures) add(k kind, took time.Duration, err error) {
 type load struct {
 	client *stack.Client
 	ids    []string
-	next   int // number of the next title
+	view   string // of lists
+	next   int    // number of the next title
 }
 
 // run sends requests at the rate for the time and returns how long each was waited for.
@@ -115,7 +116,7 @@ func (l *load) request(k kind, r *rand.Rand) (method, path string, body any) {
 		l.next++
 		return http.MethodPost, "/v1/workflows", workflowOf(l.next, "call.ended", "INACTIVE")
 	default:
-		return http.MethodGet, listQuery(r), nil
+		return http.MethodGet, listQuery(r, l.view), nil
 	}
 }
 

@@ -30,6 +30,7 @@ func run(ctx context.Context) error {
 	flag.IntVar(&cfg.Active, "active", 10_000, "of them active")
 	flag.IntVar(&cfg.Rate, "rate", 200, "requests a second")
 	flag.DurationVar(&cfg.Time, "time", 30*time.Second, "how long to measure")
+	flag.StringVar(&cfg.View, "view", "BASIC", "what lists return: BASIC, as cards need, or FULL")
 	flag.IntVar(&cfg.Rounds, "rounds", 20, "how often the index takes each kind of change")
 	limit := flag.Duration("timeout", 8*time.Minute, "when to give up")
 	flag.Parse()

@@ -38,6 +38,7 @@ const (
 	reasonWorkflowNotFound  fault.Reason = "WORKFLOW_NOT_FOUND"
 	reasonWorkflowState     fault.Reason = "WORKFLOW_STATE"
 	reasonRequestIDReused   fault.Reason = "REQUEST_ID_REUSED"
+	reasonOutOfDateRange    fault.Reason = "OUT_OF_DATE_RANGE"
 
 	defaultPage    = 50
 	maxRequestID   = 128
@@ -86,6 +87,9 @@ func (s *Executions) RunWorkflow(ctx context.Context, req *workflowv1.RunWorkflo
 		return nil, fault.FailedPrecondition(reasonWorkflowState, "only an active workflow can be run; this one is "+workflow.GetState().String()).
 			With("state", workflow.GetState().String())
 	}
+	if err := inDateRange(workflow.GetDateRange(), time.Now()); err != nil {
+		return nil, err
+	}
 	start, err := manualStart(principal, id, requestID, req.GetInput())
 	if err != nil {
 		return nil, err
@@ -111,6 +115,19 @@ func (s *Executions) RunWorkflow(ctx context.Context, req *workflowv1.RunWorkflo
 			With("execution_id", out.GetId())
 	}
 	return &workflowv1.RunWorkflowResponse{Execution: out}, nil
+}
+
+// inDateRange refuses a start outside of the range, which takes its start and not its end.
+func inDateRange(r *workflowv1.DateRange, at time.Time) error {
+	if start := r.GetStartTime(); start != nil && at.Before(start.AsTime()) {
+		when := start.AsTime().Format(time.RFC3339Nano)
+		return fault.FailedPrecondition(reasonOutOfDateRange, "the workflow's date range begins at "+when+": nothing starts it before").With("start_time", when)
+	}
+	if end := r.GetEndTime(); end != nil && !at.Before(end.AsTime()) {
+		when := end.AsTime().Format(time.RFC3339Nano)
+		return fault.FailedPrecondition(reasonOutOfDateRange, "the workflow's date range is over since "+when+": nothing starts it any more").With("end_time", when)
+	}
+	return nil
 }
 
 // principalOf returns who calls, and thereby the tenant that everything is about.
@@ -225,8 +242,12 @@ func (s *Executions) ListExecutions(ctx context.Context, req *workflowv1.ListExe
 			return nil, errNoWorkflow
 		}
 	}
-	list := pageScope{tenant: principal.Tenant, workflow: workflow}
-	below, err := list.parse(req.GetPageToken())
+	scope := executionScope(principal.Tenant, workflow)
+	position, err := scope.Position(req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	below, err := executionAt(position)
 	if err != nil {
 		return nil, err
 	}
@@ -238,9 +259,15 @@ func (s *Executions) ListExecutions(ctx context.Context, req *workflowv1.ListExe
 	if err != nil {
 		return nil, err
 	}
+	// No executions of no workflow is not the same as none of one that has not run yet.
+	if len(views) == 0 && req.GetWorkflowId() != "" && position == nil {
+		if _, err := s.workflows.Current(ctx, principal.Tenant, workflow); err != nil {
+			return nil, err
+		}
+	}
 	resp := &workflowv1.ListExecutionsResponse{}
 	if more {
-		resp.NextPageToken = list.token(views[len(views)-1].ID)
+		resp.NextPageToken = scope.Token(views[len(views)-1].ID[:])
 	}
 	for i := range views {
 		resp.Executions = append(resp.Executions, executionMessage(&views[i]))

@@ -29,11 +29,13 @@ const (
 // backend stands for the engine, the store and the catalog: it keeps what it is given and answers what the test wants.
 type backend struct {
 	state    workflowv1.Workflow_State
+	between  *workflowv1.DateRange
 	verdicts []execution.Verdict
 	starts   []execution.Start
 	views    []execution.View
 	below    execution.ID
 	tenant   string
+	unknown  error // of the workflow
 }
 
 func (b *backend) Start(_ context.Context, starts []execution.Start) ([]execution.Verdict, error) {
@@ -55,7 +57,7 @@ func (b *backend) List(_ context.Context, tenant string, _ execution.WorkflowID,
 }
 
 func (b *backend) Current(context.Context, string, execution.WorkflowID) (*workflowv1.Workflow, error) {
-	return &workflowv1.Workflow{Id: workflowID, State: b.state, Revision: 3}, nil
+	return &workflowv1.Workflow{Id: workflowID, State: b.state, Revision: 3, DateRange: b.between}, b.unknown
 }
 
 func asUser(t *testing.T, tenant string) context.Context {
@@ -128,6 +130,35 @@ func TestExecutions_RunWorkflow(t *testing.T) {
 				if !strings.Contains(string(s.Event), part) {
 					t.Errorf("event %s lacks %s", s.Event, part)
 				}
+			}
+		})
+	}
+}
+
+func TestExecutions_RunWorkflow_date_range(t *testing.T) {
+	before, after := timestamppb.New(time.Now().Add(-time.Hour)), timestamppb.New(time.Now().Add(time.Hour))
+	for name, test := range map[string]struct {
+		between *workflowv1.DateRange
+		reason  fault.Reason
+	}{
+		"within":  {&workflowv1.DateRange{StartTime: before, EndTime: after}, ""},
+		"begun":   {&workflowv1.DateRange{StartTime: before}, ""},
+		"open":    {&workflowv1.DateRange{}, ""},
+		"not_yet": {&workflowv1.DateRange{StartTime: after}, "OUT_OF_DATE_RANGE"},
+		"over":    {&workflowv1.DateRange{EndTime: before}, "OUT_OF_DATE_RANGE"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := &backend{
+				state: workflowv1.Workflow_ACTIVE, between: test.between,
+				verdicts: []execution.Verdict{{Outcome: execution.Started}}, views: []execution.View{view(1, `{"data":{}}`)},
+			}
+			_, err := grpcapi.NewExecutions(b, b, b, nil).RunWorkflow(asUser(t, "acme"), &workflowv1.RunWorkflowRequest{WorkflowId: workflowID})
+			var reason fault.Reason
+			if f, ok := fault.As(err); ok {
+				reason = f.Reason
+			}
+			if reason != test.reason || (err != nil) != (len(b.starts) == 0) {
+				t.Errorf("got %v and %d starts, want reason %q", err, len(b.starts), test.reason)
 			}
 		})
 	}
@@ -222,6 +253,19 @@ func TestExecutions_ListExecutions(t *testing.T) {
 		if _, err := list(call[0], call[1], call[2]); fault.KindOf(err) != fault.KindInvalidArgument {
 			t.Errorf("%s: got %v, want INVALID_ARGUMENT", name, err)
 		}
+	}
+}
+
+func TestExecutions_ListExecutions_of_a_workflow(t *testing.T) {
+	b := &backend{}
+	server := grpcapi.NewExecutions(b, b, b, nil)
+	req := &workflowv1.ListExecutionsRequest{WorkflowId: workflowID}
+	if page, err := server.ListExecutions(asUser(t, "acme"), req); err != nil || len(page.GetExecutions()) != 0 {
+		t.Errorf("one that has not run yet: got %v, %v; want an empty page", page, err)
+	}
+	b.unknown = fault.NotFound("WORKFLOW_NOT_FOUND", "the workflow does not exist")
+	if _, err := server.ListExecutions(asUser(t, "acme"), req); fault.KindOf(err) != fault.KindNotFound {
+		t.Errorf("one that does not exist: got %v, want NOT_FOUND", err)
 	}
 }
 

@@ -76,7 +76,7 @@ func (r *Reader) Get(ctx context.Context, tenant string, id execution.ID) (execu
 		steps, err = pgx.CollectRows(rows, func(pgx.CollectableRow) (run.Result, error) { return scanResult(rows) })
 		return err
 	})
-	if err := r.pool.Of(tenant).Run(ctx, batch); err != nil {
+	if err := r.pool.Of(tenant).SendBatch(ctx, batch).Close(); err != nil {
 		return execution.View{}, false, postgres.Classify(fmt.Errorf("read execution: %w", err))
 	}
 	view.Steps = steps

@@ -2,6 +2,7 @@ package run
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -182,8 +183,8 @@ func (w *checkWalk) step(field string, at place, s *Step) {
 			w.until(field+".delay.until", at, s.Delay.Until)
 		}
 	case s.Set != nil:
-		for name, source := range s.Set.Variables {
-			w.expression(field+".set.variables."+name, at, source, expr.Any)
+		for _, name := range slices.Sorted(maps.Keys(s.Set.Variables)) {
+			w.expression(field+".set.variables."+name, at, s.Set.Variables[name], expr.Any)
 		}
 	case s.Stop != nil:
 		w.template(field+".stop.message", at, s.Stop.Message)

@@ -11,7 +11,8 @@ import (
 
 func main() {
 	os.Exit(service.Main(service.Spec{
-		Name: "gateway",
+		Name:      "gateway",
+		GCPercent: 400,
 		New: func(ctx context.Context, deps service.Deps) (service.Runner, error) {
 			return gateway.New(ctx, deps)
 		},

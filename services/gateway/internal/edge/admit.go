@@ -50,7 +50,7 @@ func (e *Edge) admit(next runtime.HandlerFunc) runtime.HandlerFunc {
 		}
 		// The token travels in the context from here on, and the deadline too.
 		r = r.Clone(ctx)
-		ctx, cancel, err := e.wellFormed(w, r, c)
+		ctx, cancel, err := e.wellFormed(w, r, c, pathParams)
 		if err != nil {
 			// What is wrong with a request is told to those who may make it.
 			if denied := e.enforcer.Authorize(r.Context(), b.rpc, c.principal); fault.KindOf(denied) == fault.KindPermissionDenied {
@@ -86,8 +86,8 @@ func (e *Edge) authenticate(w http.ResponseWriter, r *http.Request, c *call) (co
 	return auth.NewTokenContext(auth.NewContext(r.Context(), c.principal), token), nil
 }
 
-// wellFormed reads headers, query and body, and returns the context of the RPC.
-func (e *Edge) wellFormed(w http.ResponseWriter, r *http.Request, c *call) (context.Context, context.CancelFunc, error) {
+// wellFormed reads headers, path, query and body, and returns the context of the RPC.
+func (e *Edge) wellFormed(w http.ResponseWriter, r *http.Request, c *call, pathParams map[string]string) (context.Context, context.CancelFunc, error) {
 	if err := readHeaders(r.Header, c); err != nil {
 		return nil, nil, err
 	}
@@ -96,6 +96,11 @@ func (e *Edge) wellFormed(w http.ResponseWriter, r *http.Request, c *call) (cont
 		return nil, nil, err
 	}
 	r.Header.Del(headerTimeout)
+	for name, value := range pathParams {
+		if wrong := c.binding.misfit(name, value); wrong != "" {
+			return nil, nil, violation(name, wrong)
+		}
+	}
 	query, err := queryOf(r.URL.RawQuery, c.binding)
 	if err != nil {
 		return nil, nil, err
@@ -196,6 +201,10 @@ func queryOf(raw string, b *binding) (url.Values, error) {
 			violations = append(violations, fault.Violation{Field: name, Description: "is given twice"})
 		case !validText(values[0]):
 			violations = append(violations, fault.Violation{Field: name, Description: "invalid character"})
+		default:
+			if wrong := b.misfit(name, values[0]); wrong != "" {
+				violations = append(violations, fault.Violation{Field: name, Description: wrong})
+			}
 		}
 	}
 	return query, fault.Check(violations...)

@@ -1,9 +1,11 @@
 package edge
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -13,6 +15,7 @@ import (
 
 	accessv1 "workflow.uniconnect/proto/gen/go/uniconnect/access/v1"
 	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
+	"workflow.uniconnect/services/gateway/internal/strictjson"
 )
 
 // binding is one line of the contract's REST table: a method and path, and the RPC they mean.
@@ -169,22 +172,65 @@ func (b *binding) takes(parameter string) bool {
 	if b.body != nil && b.bodyField == "" {
 		return false
 	}
+	fields := b.fields(parameter)
+	if len(fields) == 0 {
+		return false
+	}
+	path := make([]string, len(fields))
+	for i, fd := range fields {
+		path[i] = string(fd.Name())
+	}
+	return path[0] != b.bodyField && !slices.Contains(b.inPath, strings.Join(path, "."))
+}
+
+// fields returns the fields on the way to what a parameter names; none when there is no such field.
+func (b *binding) fields(parameter string) []protoreflect.FieldDescriptor {
 	md := b.input
-	var path []string
+	var path []protoreflect.FieldDescriptor
 	for part := range strings.SplitSeq(parameter, ".") {
 		if md == nil {
-			return false
+			return nil
 		}
 		fd := md.Fields().ByJSONName(part)
 		if fd == nil {
 			fd = md.Fields().ByName(protoreflect.Name(part))
 		}
 		if fd == nil {
-			return false
+			return nil
 		}
-		path = append(path, string(fd.Name()))
+		path = append(path, fd)
 		md = fd.Message()
 	}
-	name := strings.Join(path, ".")
-	return path[0] != b.bodyField && !slices.Contains(b.inPath, name)
+	return path
+}
+
+// misfit says what is wrong with a value for the field that a parameter of path or query names; nothing when it fits, or when that is for
+// the translation to judge.
+func (b *binding) misfit(parameter, value string) string {
+	path := b.fields(parameter)
+	if len(path) == 0 {
+		return ""
+	}
+	switch fd := path[len(path)-1]; fd.Kind() {
+	case protoreflect.BoolKind:
+		if _, err := strconv.ParseBool(value); err != nil {
+			return "must be true or false"
+		}
+	case protoreflect.Int32Kind:
+		_, err := strconv.ParseInt(value, 10, 32)
+		if errors.Is(err, strconv.ErrRange) {
+			return "is a larger number than there can be"
+		}
+		if err != nil {
+			return "must be a whole number"
+		}
+	case protoreflect.EnumKind:
+		number, err := strconv.ParseInt(value, 10, 32)
+		known := err == nil && fd.Enum().Values().ByNumber(protoreflect.EnumNumber(number)) != nil
+		if !known && fd.Enum().Values().ByName(protoreflect.Name(value)) == nil {
+			return "must be one of " + strictjson.EnumNames(fd.Enum())
+		}
+	default:
+	}
+	return ""
 }

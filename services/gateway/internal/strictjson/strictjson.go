@@ -6,7 +6,9 @@ package strictjson
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -29,6 +31,9 @@ func Check(data []byte, message protoreflect.MessageDescriptor) error {
 	c := &checker{data: data, stopAt: -1}
 	if err := c.document(messageSchema(message)); err != nil {
 		return err
+	}
+	if bytes.Equal(bytes.TrimSpace(data), []byte("null")) {
+		c.violate("", "must be an object") // null stands for what is not given, and a body is
 	}
 	return fault.Check(c.violations...)
 }
@@ -67,7 +72,7 @@ type schema struct {
 	mapOf   protoreflect.FieldDescriptor // value of a map
 }
 
-// messageSchema returns the schema of a message. Well-known types have a JSON form of their own, which protojson judges.
+// messageSchema returns the schema of a message. Well-known types have a JSON form of their own; see wantWellKnown.
 func messageSchema(md protoreflect.MessageDescriptor) schema {
 	if md.ParentFile().Package() == "google.protobuf" {
 		return schema{}
@@ -85,7 +90,7 @@ func fieldSchema(fd protoreflect.FieldDescriptor) schema {
 }
 
 func elementSchema(fd protoreflect.FieldDescriptor) schema {
-	if fd.Message() != nil {
+	if fd.Message() != nil && wantWellKnown(fd.Message(), 0, "") == "" {
 		return messageSchema(fd.Message())
 	}
 	return schema{field: fd}
@@ -192,7 +197,9 @@ func wantScalar(fd protoreflect.FieldDescriptor, k kind, text string) string {
 		if k == kindNumber || k == kindString && fd.Enum().Values().ByName(protoreflect.Name(text)) != nil {
 			return ""
 		}
-		return "one of " + enumNames(fd.Enum())
+		return "one of " + EnumNames(fd.Enum())
+	case protoreflect.MessageKind:
+		return wantWellKnown(fd.Message(), k, text)
 	default:
 		if k != kindNumber && k != kindString {
 			return "a number"
@@ -201,8 +208,30 @@ func wantScalar(fd protoreflect.FieldDescriptor, k kind, text string) string {
 	return ""
 }
 
-// enumNames lists the values that mean something.
-func enumNames(ed protoreflect.EnumDescriptor) string {
+// wantWellKnown returns what a field of a well-known type with a JSON form of its own wants, or nothing when the value may do.
+func wantWellKnown(md protoreflect.MessageDescriptor, k kind, text string) string {
+	switch md.FullName() {
+	case "google.protobuf.Timestamp":
+		if _, err := time.Parse(time.RFC3339Nano, text); k != kindString || err != nil {
+			return "a time such as 2026-11-23T12:00:00Z"
+		}
+	case "google.protobuf.Duration":
+		if k != kindString || !durationRegexp.MatchString(text) {
+			return `a duration in seconds such as "90s" or "0.5s"`
+		}
+	case "google.protobuf.Struct":
+		if k != kindObject {
+			return "an object"
+		}
+	}
+	return ""
+}
+
+// durationRegexp is the JSON form of a duration, but for its range.
+var durationRegexp = regexp.MustCompile(`^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)s$`)
+
+// EnumNames lists the values that mean something.
+func EnumNames(ed protoreflect.EnumDescriptor) string {
 	var names []string
 	for i := range ed.Values().Len() {
 		if v := ed.Values().Get(i); v.Number() != 0 {

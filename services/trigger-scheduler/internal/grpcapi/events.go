@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"workflow.uniconnect/pkg/fault"
+	"workflow.uniconnect/pkg/listing"
 	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
 	"workflow.uniconnect/services/trigger-scheduler/internal/deadletter"
 	"workflow.uniconnect/services/trigger-scheduler/internal/event"
@@ -148,14 +149,15 @@ func (s *Events) ListDeadLetters(ctx context.Context, req *workflowv1.ListDeadLe
 	if limit == 0 {
 		limit = defaultPage
 	}
-	after, err := readToken(tenant, deadLetterToken, req.GetPageToken())
+	scope := scopeOf(deadLetters, tenant)
+	after, err := scope.Position(req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
-	if after != "" && uuid.Validate(after) != nil {
-		return nil, badToken()
+	if after != nil && uuid.Validate(string(after)) != nil {
+		return nil, listing.ErrPageToken
 	}
-	letters, more, err := s.Letters.List(ctx, tenant, after, limit)
+	letters, more, err := s.Letters.List(ctx, tenant, string(after), limit)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +166,7 @@ func (s *Events) ListDeadLetters(ctx context.Context, req *workflowv1.ListDeadLe
 		resp.DeadLetters[i] = letterProto(&letters[i])
 	}
 	if more {
-		resp.NextPageToken = writeToken(tenant, deadLetterToken, letters[len(letters)-1].ID)
+		resp.NextPageToken = scope.Token([]byte(letters[len(letters)-1].ID))
 	}
 	return resp, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"workflow.uniconnect/pkg/listing"
 	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
 	"workflow.uniconnect/services/trigger-scheduler/internal/event"
 )
@@ -18,14 +19,15 @@ func (s *Events) ListEventTypes(ctx context.Context, req *workflowv1.ListEventTy
 		return nil, err
 	}
 	kinds := s.Registry.Kinds()
-	after, err := readToken(tenant, eventTypeToken, req.GetPageToken())
+	scope := scopeOf(eventTypes, tenant)
+	after, err := scope.Position(req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
-	if after != "" {
-		at := slices.IndexFunc(kinds, func(k event.Kind) bool { return string(k.Type) == after })
+	if after != nil {
+		at := slices.IndexFunc(kinds, func(k event.Kind) bool { return string(k.Type) == string(after) })
 		if at < 0 {
-			return nil, badToken()
+			return nil, listing.ErrPageToken
 		}
 		kinds = kinds[at+1:]
 	}
@@ -36,7 +38,7 @@ func (s *Events) ListEventTypes(ctx context.Context, req *workflowv1.ListEventTy
 	resp := &workflowv1.ListEventTypesResponse{}
 	if len(kinds) > limit {
 		kinds = kinds[:limit]
-		resp.NextPageToken = writeToken(tenant, eventTypeToken, string(kinds[limit-1].Type))
+		resp.NextPageToken = scope.Token([]byte(kinds[limit-1].Type))
 	}
 	for i := range kinds {
 		typ, err := eventTypeProto(&kinds[i])

@@ -5,8 +5,8 @@
 // # Concurrency
 //
 // Readers take no lock: they load the tenant's view, which never changes. Writers, one at a time, build a tenant's new view beside the old one
-// and swap it in; the new one shares with the old whatever is the same. A view that was loaded after a message was pulled therefore holds every change applied before the pull; package
-// activation rests on this.
+// and swap it in; the new one shares with the old whatever is the same. A view that was loaded after a message was pulled therefore holds
+// every change applied before the pull; package activation rests on this.
 //
 // # Expressions
 //

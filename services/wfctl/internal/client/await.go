@@ -15,6 +15,8 @@ const (
 	// pollEvery is how often something is looked at again at first, maxPoll in the end.
 	pollEvery = 100 * time.Millisecond
 	maxPoll   = time.Second
+	// patience is how long a run that is being followed may be out of sight, as while the system starts anew.
+	patience = time.Minute
 )
 
 // Ended tells whether a run is over.
@@ -26,21 +28,33 @@ func Ended(e *workflowv1.Execution) bool {
 	return false
 }
 
-// Follow shows a run again and again until it is over, and returns it as it is then.
+// Follow shows a run again and again until it is over, and returns it as it is then. A system that is away for less than a minute is
+// waited for: the run goes on when it is back.
 func (c *Client) Follow(ctx context.Context, id string, show func(*workflowv1.Execution) error) (*workflowv1.Execution, error) {
+	seen := time.Now()
 	for every := pollEvery; ; every = min(2*every, maxPoll) {
 		answer, err := c.Executor.GetExecution(ctx, &workflowv1.GetExecutionRequest{Id: id})
-		if err != nil {
+		switch {
+		case err == nil:
+			seen = time.Now()
+			if e := answer.GetExecution(); Ended(e) {
+				return e, show(e)
+			} else if err := show(e); err != nil {
+				return nil, err
+			}
+		case !IsAway(err) || time.Since(seen) > patience:
 			return nil, err
-		}
-		e := answer.GetExecution()
-		if err := show(e); err != nil || Ended(e) {
-			return e, err
 		}
 		if err := pause(ctx, every); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// IsAway tells whether an error says that the system did not answer.
+func IsAway(err error) bool {
+	kind := fault.KindOf(err)
+	return kind == fault.KindUnavailable || kind == fault.KindDeadlineExceeded
 }
 
 // AwaitGone returns when a workflow is gone for good.

@@ -72,14 +72,17 @@ func (c *Client) WorkflowID(ctx context.Context, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	found := ""
+	found, near := "", ""
 	for _, w := range candidates {
+		if strings.EqualFold(w.GetTitle(), strings.TrimSpace(name)) {
+			near = fmt.Sprintf("; did you mean %q?", w.GetTitle())
+		}
 		if w.GetTitle() == name && (found == "" || w.GetState() != workflowv1.Workflow_DELETING) {
 			found = w.GetId()
 		}
 	}
 	if found == "" {
-		return "", fault.NotFound("WORKFLOW_NOT_FOUND", fmt.Sprintf("there is no workflow with the id or title %q", name))
+		return "", fault.NotFound("WORKFLOW_NOT_FOUND", fmt.Sprintf("there is no workflow with the id or title %q%s", name, near))
 	}
 	return found, nil
 }
@@ -116,6 +119,22 @@ func (c *Client) Backups(ctx context.Context, workflow string, limit int) ([]*wo
 	return Pages(limit, func(token string, size int32) ([]*workflowv1.Backup, string, error) {
 		page, err := c.Catalog.ListBackups(ctx, &workflowv1.ListBackupsRequest{WorkflowId: workflow, PageToken: token, PageSize: size})
 		return page.GetBackups(), page.GetNextPageToken(), err
+	})
+}
+
+// Revisions lists what was saved of a workflow, newest first.
+func (c *Client) Revisions(ctx context.Context, workflow string, limit int) ([]*workflowv1.Revision, error) {
+	return Pages(limit, func(token string, size int32) ([]*workflowv1.Revision, string, error) {
+		page, err := c.Catalog.ListRevisions(ctx, &workflowv1.ListRevisionsRequest{WorkflowId: workflow, PageToken: token, PageSize: size})
+		return page.GetRevisions(), page.GetNextPageToken(), err
+	})
+}
+
+// AuditEntries lists audit entries, newest first.
+func (c *Client) AuditEntries(ctx context.Context, filter string, limit int) ([]*workflowv1.AuditEntry, error) {
+	return Pages(limit, func(token string, size int32) ([]*workflowv1.AuditEntry, string, error) {
+		page, err := c.Catalog.ListAuditEntries(ctx, &workflowv1.ListAuditEntriesRequest{Filter: filter, PageToken: token, PageSize: size})
+		return page.GetAuditEntries(), page.GetNextPageToken(), err
 	})
 }
 

@@ -48,6 +48,9 @@ type global struct {
 // ErrDifferent says that something differs, which was told already.
 var ErrDifferent = errors.New("different")
 
+// errTold says that something was refused, which was told already.
+var errTold = errors.New("refused")
+
 // UsageError says that the command line is wrong.
 type UsageError struct{ Text string }
 
@@ -186,7 +189,7 @@ func users() []string {
 func (a *App) printer() (*show.Printer, error) {
 	for _, f := range show.Formats() {
 		if f == a.flags.output {
-			return &show.Printer{Out: a.Stdout, Format: show.Format(f), Now: a.Now()}, nil
+			return &show.Printer{Out: a.Stdout, Notes: a.Stderr, Format: show.Format(f), Now: a.Now()}, nil
 		}
 	}
 	return nil, usage("-o %s: there are %s", a.flags.output, strings.Join(show.Formats(), ", "))

@@ -35,18 +35,20 @@ func (a *App) each(documents []document, handle func(document) error) error {
 	var worst error
 	for _, d := range documents {
 		err := handle(d)
-		if err == nil {
-			continue
-		}
-		if ExitCode(err) != ExitCode(ErrDifferent) || len(documents) == 1 {
+		switch {
+		case err == nil:
+		case errors.Is(err, ErrDifferent):
+			if worst == nil {
+				worst = err
+			}
+		case ExitCode(err) != exitRefused || len(documents) == 1:
 			return err
-		}
-		if text := Problem(err); text != "" {
-			if _, err := fmt.Fprint(a.Stderr, text); err != nil {
+		default:
+			if _, err := fmt.Fprint(a.Stderr, Problem(err)); err != nil {
 				return err
 			}
+			worst = errTold
 		}
-		worst = ErrDifferent // told already
 	}
 	return worst
 }
@@ -58,7 +60,8 @@ func (a *App) apply() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "apply -f FILE", Short: "Make workflows be as documents describe them", Args: args(0, 0),
 		Long: `Make workflows be as documents describe them: each becomes the workflow of its title, which is created when there is none and changed when it
-differs. Applying the same documents again changes nothing. A document without a state leaves the state as it is; a new workflow is ACTIVE.`,
+differs. Applying the same documents again changes nothing. A document without a state leaves the state as it is; a new workflow is ACTIVE.
+A file may hold several documents, with --- between them.`,
 		Example: "  wfctl apply -f workflows/ --dry-run\n  wfctl export 'On Call Ended' | sed s/hot/warm/ | wfctl apply -f -",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, documents, into, err := a.documents(cmd.Context(), &files, name)
@@ -78,10 +81,24 @@ differs. Applying the same documents again changes nothing. A document without a
 		},
 	}
 	files.add(cmd)
-	cmd.Flags().BoolVar(&tryOnly, "dry-run", false, "only show what would change")
+	cmd.Flags().BoolFunc("dry-run", "only show what would change", func(text string) (err error) {
+		tryOnly, err = isTrial(text)
+		return err
+	})
 	cmd.Flags().StringVar(&name, "workflow", "", "apply one document to this workflow whatever its title, for example to change the title")
 	a.completeFlag(cmd, "workflow", a.titles)
 	return cmd
+}
+
+// isTrial reads the value of --dry-run, which kubectl has words for. It is always the server that tries.
+func isTrial(text string) (bool, error) {
+	switch text {
+	case "true", "server", "client":
+		return true, nil
+	case "false", "none":
+		return false, nil
+	}
+	return false, errors.New("give none, or server")
 }
 
 // documents reads the documents, and finds the workflow that one of them is for.
@@ -151,7 +168,8 @@ func (a *App) create() *cobra.Command {
 	var files fileFlags
 	cmd := &cobra.Command{
 		Use: "create -f FILE", Short: "Create workflows from documents", Args: args(0, 0),
-		Long: "Create workflows from documents. A title that a workflow has already is refused; apply changes that workflow instead.",
+		Example: "  wfctl create -f hello.yaml\n  wfctl export --template survey-after-call | wfctl create -f -",
+		Long:    "Create workflows from documents. A title that a workflow has already is refused; apply changes that workflow instead.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, documents, _, err := a.documents(cmd.Context(), &files, "")
 			if err != nil {
@@ -184,24 +202,39 @@ func (a *App) diff() *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
 		Use: "diff -f FILE", Short: "Show what apply would change; exit code 1 when anything", Args: args(0, 0),
+		Long:    "Show what apply would change. Exit codes: 0 nothing, 1 something, 2 a document is refused, 3 the system is away.",
+		Example: "  wfctl diff -f workflows/\n  wfctl diff -f workflows/ -o json | jq .diff",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, documents, into, err := a.documents(cmd.Context(), &files, name)
 			if err != nil {
 				return err
 			}
-			return a.each(documents, func(d document) error {
+			return refusedDiff(a.each(documents, func(d document) error {
 				answer, err := s.exchange(cmd.Context(), d, into, true)
 				if err != nil {
 					return err
 				}
 				return s.differs(d, answer)
-			})
+			}))
 		},
 	}
 	files.add(cmd)
 	cmd.Flags().StringVar(&name, "workflow", "", "compare one document with this workflow whatever its title")
 	a.completeFlag(cmd, "workflow", a.titles)
 	return cmd
+}
+
+// diffError is why there is no difference to show. Its exit code is not that of a difference, so that scripts can tell.
+type diffError struct{ error }
+
+// Unwrap returns what went wrong.
+func (e diffError) Unwrap() error { return e.error }
+
+func refusedDiff(err error) error {
+	if err == nil || errors.Is(err, ErrDifferent) {
+		return err
+	}
+	return diffError{err}
 }
 
 // differs shows a difference, and is ErrDifferent when there is one.
@@ -233,6 +266,7 @@ func (a *App) validate() *cobra.Command {
 	var files fileFlags
 	cmd := &cobra.Command{
 		Use: "validate -f FILE", Short: "Find everything that is wrong with documents", Args: args(0, 0),
+		Example: "  wfctl validate -f workflows/ -R",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, documents, _, err := a.documents(cmd.Context(), &files, "")
 			if err != nil {

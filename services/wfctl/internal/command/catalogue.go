@@ -13,9 +13,28 @@ import (
 	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
 )
 
+// templates offers the ids of templates.
+func (a *App) templates(ctx context.Context, _ string) []string {
+	c, err := a.client()
+	if err != nil {
+		return nil
+	}
+	page, err := c.Catalog.ListTemplates(ctx, &workflowv1.ListTemplatesRequest{PageSize: maxOffers})
+	if err != nil {
+		return nil
+	}
+	var ids []string
+	for _, t := range page.GetTemplates() {
+		ids = append(ids, t.GetId())
+	}
+	return ids
+}
+
 func (a *App) getTemplates() *cobra.Command {
 	return &cobra.Command{
 		Use: "templates [ID]", Aliases: []string{"template"}, Short: "Workflows to begin with", Args: args(0, 1),
+		Example:           "  wfctl get templates -o wide\n  wfctl get template survey-after-call -o yaml\n  wfctl export --template survey-after-call >survey.yaml",
+		ValidArgsFunction: completeFirst(a.templates),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			s, err := a.session()
 			if err != nil {
@@ -43,6 +62,7 @@ func (a *App) getTemplates() *cobra.Command {
 func (a *App) getEventTypes() *cobra.Command {
 	return &cobra.Command{
 		Use: "eventtypes [TYPE]", Aliases: []string{"eventtype", "events"}, Short: "Events that can start a workflow", Args: args(0, 1),
+		Example:           "  wfctl get eventtypes\n  wfctl get eventtype call.ended -o yaml",
 		ValidArgsFunction: completeFirst(a.eventTypeNames),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			s, err := a.session()
@@ -68,6 +88,7 @@ func (a *App) getEventTypes() *cobra.Command {
 func (a *App) getActionTypes() *cobra.Command {
 	return &cobra.Command{
 		Use: "actiontypes [TYPE]", Aliases: []string{"actiontype", "actions"}, Short: "What steps can do", Args: args(0, 1),
+		Example: "  wfctl get actiontypes\n  wfctl get actiontype crm.add_note -o yaml",
 		RunE: func(cmd *cobra.Command, names []string) error {
 			s, err := a.session()
 			if err != nil {

@@ -79,6 +79,7 @@ func (a *App) backup() *cobra.Command {
 		}
 		return s.done(answer.GetBackup(), "backup %s of revision %d made", answer.GetBackup().GetId(), answer.GetBackup().GetRevision())
 	})
+	cmd.Example = "  wfctl backup Hello --name 'before the change'"
 	cmd.Flags().StringVar(&name, "name", "", "what to call the backup")
 	return cmd
 }
@@ -94,7 +95,7 @@ func (a *App) reset() *cobra.Command {
 }
 
 func (a *App) restore() *cobra.Command {
-	return a.onWorkflow("restore WORKFLOW BACKUP", "Return to a backup, by its id or name", func(ctx context.Context, s *session, id string, more []string) error {
+	cmd := a.onWorkflow("restore WORKFLOW BACKUP", "Return to a backup, by its id or name", func(ctx context.Context, s *session, id string, more []string) error {
 		b, err := s.api.Backup(ctx, id, more[0])
 		if err != nil {
 			return err
@@ -105,6 +106,9 @@ func (a *App) restore() *cobra.Command {
 		}
 		return s.done(answer.GetWorkflow(), "workflow %q is as backup %s has it, revision %d", title(answer.GetWorkflow()), b.GetId(), answer.GetWorkflow().GetRevision())
 	})
+	cmd.Example = "  wfctl restore Hello 'before the change'"
+	cmd.ValidArgsFunction = a.completeBackup(0)
+	return cmd
 }
 
 func (a *App) duplicate() *cobra.Command {
@@ -121,6 +125,7 @@ func (a *App) duplicate() *cobra.Command {
 		}
 		return s.done(answer.GetWorkflow(), "workflow %q created, %s", title(answer.GetWorkflow()), answer.GetWorkflow().GetState())
 	})
+	cmd.Example = "  wfctl duplicate Hello --title 'Hello in French'"
 	cmd.Flags().StringVar(&req.Title, "title", "", "title of the copy; one is found otherwise")
 	cmd.Flags().BoolVar(&active, "active", false, "let the trigger start the copy")
 	return cmd
@@ -132,7 +137,8 @@ func (a *App) remove() *cobra.Command {
 		Use: "delete WORKFLOW | delete backup WORKFLOW BACKUP", Short: "Delete a workflow with everything that belongs to it, or a backup", Args: args(1, 3),
 		Long: `Delete a workflow for good: its revisions, backups, draft, executions and what waits. What would go is shown first, and the title must be typed
 unless --yes is given. "delete backup WORKFLOW BACKUP" deletes a backup, named by its id or name.`,
-		ValidArgsFunction: completeFirst(a.titles),
+		Example:           "  wfctl delete Hello\n  wfctl delete Hello --yes --wait\n  wfctl delete backup Hello 'before the change'",
+		ValidArgsFunction: a.completeDelete,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			s, err := a.session()
 			if err != nil {
@@ -152,6 +158,17 @@ unless --yes is given. "delete backup WORKFLOW BACKUP" deletes a backup, named b
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	cmd.Flags().BoolVar(&wait, "wait", false, "return when everything is gone")
 	return cmd
+}
+
+// completeDelete offers titles, and behind the word backup a title and its backups.
+func (a *App) completeDelete(cmd *cobra.Command, given []string, typed string) ([]string, cobra.ShellCompDirective) {
+	if len(given) > 0 && given[0] == "backup" {
+		return a.completeBackup(1)(cmd, given, typed)
+	}
+	if len(given) == 1 && given[0] == "workflow" {
+		given = nil
+	}
+	return completeFirst(a.titles)(cmd, given, typed)
 }
 
 func (s *session) removeBackup(ctx context.Context, workflow, name string) error {
@@ -232,6 +249,9 @@ func (a *App) confirm(p *workflowv1.DeletePreview) (string, error) {
 		return "", err
 	}
 	line, err := bufio.NewReader(a.Stdin).ReadString('\n')
+	if isInterrupted(err) {
+		return "", err
+	}
 	if err != nil && line == "" {
 		return "", errors.New("nothing was typed; nothing was deleted")
 	}

@@ -13,7 +13,8 @@ const describedRuns = 5
 
 func (a *App) describe() *cobra.Command {
 	return &cobra.Command{
-		Use: "describe workflow WORKFLOW", Short: "Tell everything about a workflow", Args: args(1, 2), ValidArgsFunction: a.completeDescribe,
+		Use: "describe workflow WORKFLOW", Short: "Tell everything about a workflow", Args: args(1, 2),
+		Example: "  wfctl describe workflow 'On Call Ended'", ValidArgsFunction: a.completeDescribe,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			name := names[len(names)-1]
 			if len(names) == 2 && names[0] != "workflow" && names[0] != "workflows" && names[0] != "wf" {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -42,7 +43,7 @@ func (f *fileFlags) read(stdin io.Reader) ([]document, error) {
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, document{"standard input", text})
+			all = append(all, split("standard input", text)...)
 			continue
 		}
 		paths, err := f.paths(name)
@@ -54,10 +55,59 @@ func (f *fileFlags) read(stdin io.Reader) ([]document, error) {
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, document{path, text})
+			all = append(all, split(path, text)...)
 		}
 	}
 	return all, nil
+}
+
+// separator is the line that begins another document. YAML lets no text of several lines hold one.
+var separator = regexp.MustCompile(`(?m)^---([ \t].*)?\r?$`)
+
+// split returns the documents of a text. Each keeps the line numbers that it has in the text, for what is said about it; what holds
+// nothing but comments is none.
+func split(name, text string) []document {
+	var all []document
+	bounds := append([]int{0}, starts(text)...)
+	for i, from := range bounds {
+		to := len(text)
+		if i+1 < len(bounds) {
+			to = bounds[i+1]
+		}
+		if part := text[from:to]; !isEmpty(part) {
+			all = append(all, document{name, strings.Repeat("\n", strings.Count(text[:from], "\n")) + part})
+		}
+	}
+	switch len(all) {
+	case 0:
+		return []document{{name, text}} // which the service refuses
+	case 1:
+		return all
+	}
+	for i := range all {
+		all[i].name = fmt.Sprintf("%s (document %d)", name, i+1)
+	}
+	return all
+}
+
+// starts returns where documents behind the first begin.
+func starts(text string) []int {
+	var all []int
+	for _, at := range separator.FindAllStringIndex(text, -1) {
+		all = append(all, at[0])
+	}
+	return all
+}
+
+// isEmpty tells whether a part of a text has no line but comments and its separator.
+func isEmpty(part string) bool {
+	for line := range strings.Lines(part) {
+		line = strings.TrimSpace(strings.TrimPrefix(line, "---"))
+		if line != "" && !strings.HasPrefix(line, "#") {
+			return false
+		}
+	}
+	return true
 }
 
 func (f *fileFlags) paths(name string) ([]string, error) {

@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
 
-	"workflow.uniconnect/services/wfctl/internal/client"
 	"workflow.uniconnect/services/wfctl/internal/show"
 
 	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
@@ -17,7 +16,8 @@ import (
 const defaultLimit = 100
 
 func (a *App) get() *cobra.Command {
-	get := &cobra.Command{Use: "get RESOURCE [NAME]", Short: "List things, or show one", Args: noSuchCommand, RunE: help}
+	get := &cobra.Command{Use: "get RESOURCE [NAME]", Short: "List things, or show one",
+		Example: "  wfctl get workflows\n  wfctl get workflow 'On Call Ended' -o yaml\n  wfctl get executions --limit 10 -o json | jq '.executions[].state'", Args: noSuchCommand, RunE: help}
 	get.AddCommand(
 		a.getWorkflows(), a.getRevisions(), a.getBackups(), a.getTemplates(), a.getExecutions(), a.getAudit(),
 		a.getEventTypes(), a.getActionTypes(),
@@ -31,6 +31,21 @@ func (s *session) output(whole proto.Message, table func() *show.Columns) error 
 		return s.Document(whole)
 	}
 	return s.Table(table())
+}
+
+// atMost lists no more than a limit, and says when there is more. 0 means all.
+func atMost[T any](s *session, limit int, list func(limit int) ([]T, error)) ([]T, error) {
+	switch {
+	case limit < 0:
+		return nil, usage("--limit: %d is less than nothing; 0 means all", limit)
+	case limit == 0:
+		return list(0)
+	}
+	all, err := list(limit + 1)
+	if err != nil || len(all) <= limit {
+		return all, err
+	}
+	return all[:limit], s.Note("There are more than these %d: --limit 0 shows all.", limit)
 }
 
 func limitFlag(cmd *cobra.Command, limit *int) {
@@ -58,7 +73,7 @@ func (a *App) getWorkflows() *cobra.Command {
 			if !s.IsDocument() {
 				req.View = workflowv1.WorkflowView_BASIC
 			}
-			all, err := s.api.Workflows(cmd.Context(), limit, req)
+			all, err := atMost(s, limit, func(limit int) ([]*workflowv1.Workflow, error) { return s.api.Workflows(cmd.Context(), limit, req) })
 			if err != nil {
 				return err
 			}
@@ -75,6 +90,7 @@ func (a *App) getRevisions() *cobra.Command {
 	limit := 0
 	cmd := &cobra.Command{
 		Use: "revisions WORKFLOW [NUMBER]", Aliases: []string{"revision", "rev"}, Short: "What was saved of a workflow", Args: args(1, 2),
+		Example:           "  wfctl get revisions Hello\n  wfctl export Hello --revision 1",
 		ValidArgsFunction: completeFirst(a.titles),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			s, err := a.session()
@@ -88,10 +104,7 @@ func (a *App) getRevisions() *cobra.Command {
 			if len(names) == 2 {
 				return s.revision(cmd.Context(), id, names[1])
 			}
-			all, err := client.Pages(limit, func(token string, size int32) ([]*workflowv1.Revision, string, error) {
-				page, err := s.api.Catalog.ListRevisions(cmd.Context(), &workflowv1.ListRevisionsRequest{WorkflowId: id, PageToken: token, PageSize: size})
-				return page.GetRevisions(), page.GetNextPageToken(), err
-			})
+			all, err := atMost(s, limit, func(limit int) ([]*workflowv1.Revision, error) { return s.api.Revisions(cmd.Context(), id, limit) })
 			if err != nil {
 				return err
 			}
@@ -117,7 +130,8 @@ func (s *session) revision(ctx context.Context, workflow, text string) error {
 func (a *App) getBackups() *cobra.Command {
 	limit := 0
 	cmd := &cobra.Command{
-		Use: "backups WORKFLOW [BACKUP]", Aliases: []string{"backup"}, Short: "Backups of a workflow", Args: args(1, 2), ValidArgsFunction: completeFirst(a.titles),
+		Use: "backups WORKFLOW [BACKUP]", Aliases: []string{"backup"}, Short: "Backups of a workflow", Args: args(1, 2), ValidArgsFunction: a.completeBackup(0),
+		Example: "  wfctl get backups Hello",
 		RunE: func(cmd *cobra.Command, names []string) error {
 			s, err := a.session()
 			if err != nil {
@@ -134,7 +148,7 @@ func (a *App) getBackups() *cobra.Command {
 				}
 				return s.output(b, func() *show.Columns { return s.Backups([]*workflowv1.Backup{b}) })
 			}
-			all, err := s.api.Backups(cmd.Context(), id, limit)
+			all, err := atMost(s, limit, func(limit int) ([]*workflowv1.Backup, error) { return s.api.Backups(cmd.Context(), id, limit) })
 			if err != nil {
 				return err
 			}
@@ -198,7 +212,7 @@ func (a *App) listExecutions(ctx context.Context, workflow string, limit int) er
 			return err
 		}
 	}
-	all, err := s.api.Executions(ctx, id, limit)
+	all, err := atMost(s, limit, func(limit int) ([]*workflowv1.Execution, error) { return s.api.Executions(ctx, id, limit) })
 	if err != nil {
 		return err
 	}
@@ -231,9 +245,8 @@ func (a *App) getAudit() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			all, err := client.Pages(limit, func(token string, size int32) ([]*workflowv1.AuditEntry, string, error) {
-				page, err := s.api.Catalog.ListAuditEntries(cmd.Context(), &workflowv1.ListAuditEntriesRequest{Filter: filter, PageToken: token, PageSize: size})
-				return page.GetAuditEntries(), page.GetNextPageToken(), err
+			all, err := atMost(s, limit, func(limit int) ([]*workflowv1.AuditEntry, error) {
+				return s.api.AuditEntries(cmd.Context(), filter, limit)
 			})
 			if err != nil {
 				return err

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -8,6 +9,10 @@ import (
 	"workflow.uniconnect/pkg/fault"
 	"workflow.uniconnect/services/wfctl/internal/show"
 )
+
+func isInterrupted(err error) bool {
+	return errors.Is(err, context.Canceled) || fault.KindOf(err) == fault.KindCanceled
+}
 
 func isUsage(err error) bool {
 	var u *UsageError
@@ -19,8 +24,10 @@ func isUsage(err error) bool {
 func Problem(err error) string {
 	var f *fault.Error
 	switch {
-	case err == nil || errors.Is(err, ErrDifferent):
+	case err == nil || errors.Is(err, ErrDifferent) || errors.Is(err, errTold):
 		return ""
+	case isInterrupted(err):
+		return "wfctl: interrupted\n"
 	case errors.As(err, &f):
 		return faultText(err, f)
 	case isUsage(err):
@@ -42,8 +49,11 @@ func faultText(err error, f *fault.Error) string {
 			fmt.Fprintf(&b, " (%s)", f.Reason)
 		}
 		b.WriteByte('\n')
-		if f.Kind == fault.KindUnavailable {
+		switch f.Kind {
+		case fault.KindUnavailable:
 			b.WriteString("Is the system running? --server or UC_SERVER names its address.\n")
+		case fault.KindUnauthenticated:
+			b.WriteString("Has it expired, or is it for another system? UC_TOKEN, UC_TOKEN_FILE and --token-file give one; wfctl token makes one in development.\n")
 		}
 		return b.String()
 	}
@@ -58,6 +68,9 @@ func faultText(err error, f *fault.Error) string {
 			line = show.Text(v.Field) + ": " + line
 		}
 		b.WriteString("  " + line + "\n")
+	}
+	if f.Reason == "DOCUMENT" && strings.Contains(b.String(), "is made by the server") {
+		b.WriteString("get -o yaml shows all that there is; wfctl export writes what can be applied.\n")
 	}
 	return b.String()
 }

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -21,7 +22,7 @@ Workflows are named by their id or their exact title. Documents, as "export" wri
 Settings: --server or UC_SERVER names the gateway (default: the one of UC_HTTP_ADDR); UC_TOKEN, UC_TOKEN_FILE or --token-file the bearer token.
 With the data directory of a system in development (--data-dir or UC_DATA_DIR, default .data) --user names who calls.
 
-Exit codes: 0 well, 1 refused or different, 2 wrong usage, 3 the system is away.`
+Exit codes: 0 well, 1 refused or different, 2 wrong usage, 3 the system is away, 130 interrupted.`
 
 // Root returns the command line.
 func (a *App) Root() *cobra.Command {
@@ -62,6 +63,7 @@ func (a *App) Root() *cobra.Command {
 	}
 	root.SetHelpCommandGroupID("other")
 	root.SetCompletionCommandGroupID("other")
+	completeTitles(root)
 	return root
 }
 
@@ -73,10 +75,19 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	text := fmt.Sprintf("%s has no command %q", cmd.CommandPath(), args[0])
+	text := fmt.Sprintf("there is no command %q", args[0])
+	if cmd.HasParent() {
+		text = fmt.Sprintf("%s has no %q", cmd.Name(), args[0])
+	}
 	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		text += "; did you mean " + strings.Join(near, " or ") + "?"
+	} else if cmd.HasParent() {
+		var known []string
+		for _, c := range cmd.Commands() {
+			known = append(known, c.Name())
+		}
+		text += "; there are " + strings.Join(known, ", ")
 	}
 	return usage("%s", text)
 }
@@ -120,6 +131,41 @@ func completeFirst(offer completion) cobra.CompletionFunc {
 	}
 }
 
+// completeBackup offers titles and behind a title the backups of that workflow, after so many words of another kind.
+func (a *App) completeBackup(before int) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, given []string, typed string) ([]string, cobra.ShellCompDirective) {
+		if len(given) == before+1 {
+			return a.backups(cmd.Context(), given[before]), cobra.ShellCompDirectiveNoFileComp
+		}
+		return completeFirst(a.titles)(cmd, given[min(before, len(given)):], typed)
+	}
+}
+
+// backups offers the backups of a workflow: their names, or the ids of those that have none.
+func (a *App) backups(ctx context.Context, workflow string) []string {
+	c, err := a.client()
+	if err != nil {
+		return nil
+	}
+	id, err := c.WorkflowID(ctx, workflow)
+	if err != nil {
+		return nil
+	}
+	all, err := c.Backups(ctx, id, maxOffers)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, b := range all {
+		name := b.GetName()
+		if name == "" {
+			name = b.GetId()
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
 // maxOffers bounds what a completion shows.
 const maxOffers = 200
 
@@ -142,16 +188,27 @@ func (a *App) titles(ctx context.Context, typed string) []string {
 	return titles
 }
 
+// What a process answers to its parent.
+const (
+	exitWell, exitRefused, exitUsage, exitAway = 0, 1, 2, 3
+	// exitInterrupted is what shells answer for Ctrl-C.
+	exitInterrupted = 130
+)
+
 // ExitCode returns what a process answers to its parent for an error.
 func ExitCode(err error) int {
-	const failed, wrong, away = 1, 2, 3
+	var noDiff diffError
 	switch kind := fault.KindOf(err); {
 	case err == nil:
-		return 0
+		return exitWell
+	case isInterrupted(err):
+		return exitInterrupted
 	case isUsage(err):
-		return wrong
+		return exitUsage
 	case kind == fault.KindUnavailable || kind == fault.KindDeadlineExceeded:
-		return away
+		return exitAway
+	case errors.As(err, &noDiff):
+		return exitUsage
 	}
-	return failed
+	return exitRefused
 }

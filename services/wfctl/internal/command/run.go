@@ -49,6 +49,8 @@ func (a *App) run() *cobra.Command {
 		}
 		return s.follow(ctx, answer.GetExecution().GetId())
 	})
+	cmd.Example = `  wfctl run Hello --input '{"lead_id": "lead-1001"}' --wait
+  wfctl run Hello --input @input.yaml`
 	cmd.Flags().StringVar(&input, "input", "", "what expressions see as event.data: an object as JSON or YAML, or @file")
 	cmd.Flags().BoolVar(&wait, "wait", false, "show the steps as they end; exit code 1 unless the run succeeds")
 	return cmd
@@ -63,6 +65,10 @@ func (s *session) follow(ctx context.Context, id string) error {
 		}
 		return s.steps(e, shown)
 	})
+	if isInterrupted(err) || client.IsAway(err) {
+		// A failure to say so changes nothing about err.
+		_ = s.Note("The execution goes on: wfctl logs %s -f", id)
+	}
 	if err != nil {
 		return err
 	}
@@ -111,6 +117,7 @@ func (a *App) logs() *cobra.Command {
 	follow := false
 	cmd := &cobra.Command{
 		Use: "logs EXECUTION | WORKFLOW", Short: "Show what the steps of a run did; of a workflow its newest run", Args: args(1, 1),
+		Example:           "  wfctl logs Hello -f\n  wfctl logs 01a20953-ffdf-7714-8702-867c09c9f19d -o json | jq '.steps[].output'",
 		ValidArgsFunction: completeFirst(a.titles),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			s, err := a.session()

@@ -16,6 +16,7 @@ import (
 func (a *App) watch() *cobra.Command {
 	return &cobra.Command{
 		Use: "watch", Short: "Show changes of workflows as they happen, until interrupted", Args: args(0, 0),
+		Example: "  wfctl watch\n  wfctl watch -o json | jq --unbuffered -r '.workflow.title // .deletedId'",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.session()
 			if err != nil {
@@ -35,7 +36,7 @@ func (a *App) watch() *cobra.Command {
 	}
 }
 
-// change shows a change on one line, of YAML on several behind three dashes.
+// change shows a change on one line, in YAML on several.
 func (s *session) change(m *workflowv1.WatchWorkflowsResponse, now time.Time) error {
 	switch s.Format {
 	case show.JSON:
@@ -45,9 +46,6 @@ func (s *session) change(m *workflowv1.WatchWorkflowsResponse, now time.Time) er
 		}
 		return json.NewEncoder(s.Out).Encode(json.RawMessage(text))
 	case show.YAML:
-		if err := s.Line("---"); err != nil {
-			return err
-		}
 		return s.Document(m)
 	}
 	clock := now.Format("15:04:05")

@@ -32,10 +32,15 @@ func Formats() []string { return []string{string(Table), string(Wide), string(JS
 
 // Printer writes in one format.
 type Printer struct {
-	Out    io.Writer
+	Out io.Writer
+	// Notes is for what is said beside an answer; programs that read Out do not see it.
+	Notes  io.Writer
 	Format Format
 	// Now is what ages count from.
 	Now time.Time
+
+	// documents counts those written, since YAML keeps several apart.
+	documents int
 }
 
 // IsDocument tells whether messages are written whole.
@@ -46,6 +51,11 @@ func (p *Printer) Document(m proto.Message) error {
 	format := protodoc.JSON
 	if p.Format == YAML {
 		format = protodoc.YAML
+		if p.documents++; p.documents > 1 {
+			if err := p.Line("---"); err != nil {
+				return err
+			}
+		}
 	}
 	text, err := protodoc.Marshal(m, format)
 	if err != nil {
@@ -61,11 +71,17 @@ func (p *Printer) Line(format string, args ...any) error {
 	return err
 }
 
+// Note writes one line beside the answer.
+func (p *Printer) Note(format string, args ...any) error {
+	_, err := fmt.Fprintf(p.Notes, format+"\n", args...)
+	return err
+}
+
 // Columns is a table. Columns whose name begins with ! are wide: they are shown when asked for.
 type Columns struct {
 	Names []string
 	Rows  [][]string
-	// Empty is said when there are no rows.
+	// Empty is noted when there are no rows.
 	Empty string
 }
 
@@ -75,7 +91,7 @@ func (c *Columns) Add(cells ...string) { c.Rows = append(c.Rows, cells) }
 // Table writes a table.
 func (p *Printer) Table(c *Columns) error {
 	if len(c.Rows) == 0 && c.Empty != "" {
-		return p.Line("%s", c.Empty)
+		return p.Note("%s", c.Empty)
 	}
 	w := tabwriter.NewWriter(p.Out, 0, 0, 3, ' ', 0)
 	write := func(cells []string) {

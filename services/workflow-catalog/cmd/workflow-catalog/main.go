@@ -11,7 +11,8 @@ import (
 
 func main() {
 	os.Exit(service.Main(service.Spec{
-		Name: catalog.Name,
+		Name:      catalog.Name,
+		GCPercent: 200,
 		New: func(ctx context.Context, deps service.Deps) (service.Runner, error) {
 			return catalog.New(ctx, catalog.Config{Deps: deps})
 		},

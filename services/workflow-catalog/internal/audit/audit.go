@@ -1,6 +1,10 @@
 // Package audit owns the record of who changed what and who was refused. An entry is written once and never changed; it outlives what it
 // speaks of and holds nothing of its content. Entries of changes are written by the change itself, in its transaction; entries of refusals
 // by Refusals, since what is refused has none.
+//
+// A refusal is a call that would have changed something and was answered with an error that is the caller's to mend, and PERMISSION_DENIED
+// for any method. Failures of ours, callers whom nobody knows, and what the gateway refuses by itself are not in the record. Where a call came
+// from is what the gateway says, else the peer's address; whoever calls the service directly could say anything, so it proves nothing.
 package audit
 
 import (

@@ -7,9 +7,6 @@ import (
 	"path"
 	"strconv"
 
-	"github.com/google/uuid"
-	"google.golang.org/grpc/metadata"
-
 	"workflow.uniconnect/pkg/auth"
 	"workflow.uniconnect/pkg/fault"
 	"workflow.uniconnect/pkg/listing"
@@ -144,12 +141,6 @@ func auditRelation(o listing.Operator) audit.Relation {
 	return audit.Is
 }
 
-// isUUID reports whether a text is a UUID in the one form that the contract knows.
-func isUUID(text string) bool {
-	_, err := uuid.Parse(text)
-	return err == nil && len(text) == len(uuid.Nil.String())
-}
-
 // Refused returns what tells the audit of refused calls: those that would have changed something, and those that the caller may not make.
 func Refused(refusals *audit.Refusals) func(ctx context.Context, fullMethod string, req any, err error) {
 	return func(ctx context.Context, fullMethod string, req any, err error) {
@@ -169,7 +160,9 @@ func Refused(refusals *audit.Refusals) func(ctx context.Context, fullMethod stri
 			Resource: resourceOf(req),
 		}
 		if mutation {
-			entry.RequestID = requestIDOf(ctx, mutates)
+			if id, _ := requestIDOf(ctx, mutates); validRequestID(id) {
+				entry.RequestID = id
+			}
 		}
 		entry.Origin, entry.UserAgent = originOf(ctx)
 		refusals.Record(ctx, entry, err)
@@ -219,18 +212,4 @@ func resourceOf(req any) string {
 		return "settings"
 	}
 	return ""
-}
-
-// requestIDOf returns a request's id, empty when it is one that is refused.
-func requestIDOf(ctx context.Context, req mutation) string {
-	id := req.GetRequestId()
-	if id == "" {
-		if values := metadata.ValueFromIncomingContext(ctx, idempotencyHeader); len(values) > 0 {
-			id = values[0]
-		}
-	}
-	if !validRequestID(id) {
-		return ""
-	}
-	return id
 }

@@ -72,8 +72,8 @@ func (s *Catalog) RestoreBackup(ctx context.Context, req *workflowv1.RestoreBack
 	if err != nil {
 		return nil, err
 	}
-	id := workflow.ID(req.GetWorkflowId())
-	msg, err := answer(s.catalog.Restore(ctx, call, id, workflow.BackupID(req.GetId()), s.rebuild(call, id)))
+	target := workflow.Target{ID: workflow.ID(req.GetWorkflowId()), ETag: req.GetEtag()}
+	msg, err := answer(s.catalog.Restore(ctx, call, target, workflow.BackupID(req.GetId()), s.rebuild(call, target.ID)))
 	return &workflowv1.RestoreBackupResponse{Workflow: msg}, err
 }
 
@@ -83,8 +83,8 @@ func (s *Catalog) ResetWorkflow(ctx context.Context, req *workflowv1.ResetWorkfl
 	if err != nil {
 		return nil, err
 	}
-	id := workflow.ID(req.GetId())
-	msg, err := answer(s.catalog.Reset(ctx, call, id, s.rebuild(call, id)))
+	target := workflow.Target{ID: workflow.ID(req.GetId()), ETag: req.GetEtag()}
+	msg, err := answer(s.catalog.Reset(ctx, call, target, s.rebuild(call, target.ID)))
 	return &workflowv1.ResetWorkflowResponse{Workflow: msg}, err
 }
 

@@ -4,8 +4,6 @@ import (
 	"context"
 	"slices"
 
-	"github.com/google/uuid"
-
 	"workflow.uniconnect/pkg/fault"
 	"workflow.uniconnect/pkg/faultpoint"
 	"workflow.uniconnect/pkg/grpcserver"
@@ -113,7 +111,7 @@ func (s *Catalog) UpdateWorkflow(ctx context.Context, req *workflowv1.UpdateWork
 	}
 	found = append(found, grpcserver.Validate(req)...)
 	patch := req.GetWorkflow()
-	if _, err := uuid.Parse(patch.GetId()); err != nil || len(patch.GetId()) != len(uuid.Nil.String()) {
+	if !isUUID(patch.GetId()) {
 		found = append(found, fault.Violation{Field: "id", Description: "must be the id of a workflow"})
 		return nil, fault.Invalid(unique(found)...)
 	}

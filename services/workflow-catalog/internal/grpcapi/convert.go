@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -88,26 +89,32 @@ type mutation interface {
 	GetRequestId() string
 }
 
-// newCall returns who calls and under which request id, and what is wrong with the latter.
+// newCall returns who calls and under which request id, or what is wrong with the latter: then the call has none.
 func newCall(ctx context.Context, method string, req mutation) (workflow.Call, []fault.Violation, error) {
 	caller, err := callerOf(ctx)
 	if err != nil {
 		return workflow.Call{}, nil, err
 	}
-	call := workflow.Call{Tenant: workflow.Tenant(caller.Tenant), Actor: caller.Subject, Method: method, RequestID: req.GetRequestId()}
-	field := "requestId"
-	if call.RequestID == "" {
-		field = "Idempotency-Key"
-		if values := metadata.ValueFromIncomingContext(ctx, idempotencyHeader); len(values) > 0 {
-			call.RequestID = values[0]
-		}
-	}
+	call := workflow.Call{Tenant: workflow.Tenant(caller.Tenant), Actor: caller.Subject, Method: method}
 	call.Origin, call.UserAgent = originOf(ctx)
-	if !validRequestID(call.RequestID) {
+	id, field := requestIDOf(ctx, req)
+	if !validRequestID(id) {
 		return call, []fault.Violation{{Field: field, Description: fmt.Sprintf("must be printable text of at most %d bytes", maxRequestID)}}, nil
 	}
+	call.RequestID = id
 	call.Hash, err = hashOf(req)
 	return call, nil, err
+}
+
+// requestIDOf returns a request's id, which may be one to refuse, and what people know it by.
+func requestIDOf(ctx context.Context, req mutation) (id, field string) {
+	if id := req.GetRequestId(); id != "" {
+		return id, "requestId"
+	}
+	if values := metadata.ValueFromIncomingContext(ctx, idempotencyHeader); len(values) > 0 {
+		id = values[0]
+	}
+	return id, "Idempotency-Key"
 }
 
 func validRequestID(id string) bool {
@@ -121,6 +128,11 @@ func callerOf(ctx context.Context) (auth.Principal, error) {
 		return auth.Principal{}, fault.PermissionDenied(fault.ReasonPermissionMissing, "the call names no tenant")
 	}
 	return caller, nil
+}
+
+// isUUID reports whether a text is a UUID in the one form that the contract knows.
+func isUUID(text string) bool {
+	return len(text) == len(uuid.Nil.String()) && uuid.Validate(text) == nil
 }
 
 func isControl(r rune) bool { return r < 0x20 || r == 0x7f }

@@ -7,8 +7,8 @@ import (
 	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
 )
 
-// documentBytes is how much stored text a generation of documents holds decoded.
-const documentBytes = 4 << 20
+// documentBytes is how much stored text a generation of documents holds decoded, which takes several times as much memory.
+const documentBytes = 3 << 20
 
 // documents keeps decoded configurations, which cost more to decode than all else that lists do. A configuration is known by its hash, so
 // it never changes, and it is shared: nobody may write to it. Two generations bound the memory: when the young one is full, the old one is

@@ -57,6 +57,11 @@ func (s *Catalog) ImportWorkflow(ctx context.Context, req *workflowv1.ImportWork
 	if err != nil {
 		return nil, err
 	}
+	if len(unstorable(described)) > 0 {
+		// No workflow has a title like that, and the storage cannot even be asked for it.
+		_, err := s.checker.config(ctx, call.Tenant, described, found)
+		return nil, err
+	}
 	document := workflow.Document{
 		ID: workflow.ID(req.GetId()), Title: described.GetTitle(), State: workflow.State(described.GetState()), May: s.may,
 		Build: func(ctx context.Context, id workflow.ID) (workflow.Config, error) {

@@ -3,12 +3,11 @@ package grpcapi
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"workflow.uniconnect/pkg/fault"
 	workflowv1 "workflow.uniconnect/proto/gen/go/uniconnect/workflow/v1"
@@ -27,23 +26,24 @@ func (s *Catalog) ValidateWorkflow(ctx context.Context, req *workflowv1.Validate
 	if w == nil {
 		return nil, fault.Invalid(fault.Violation{Field: "workflow", Description: "is required"})
 	}
-	if !validID(w.GetId()) && w.GetId() != "" {
+	if !isUUID(w.GetId()) && w.GetId() != "" {
 		return nil, fault.Invalid(fault.Violation{Field: "id", Description: "must be the id of a workflow, or empty for a new one"})
 	}
+	w.Id = strings.ToLower(w.GetId()) // as ids are compared
 	tenant := workflow.Tenant(caller.Tenant)
 	x, err := s.checker.examine(ctx, tenant, w)
 	if err != nil {
 		return nil, err
 	}
 	if len(unstorable(&workflowv1.Workflow{Title: w.GetTitle()})) == 0 {
-		free, err := s.catalog.TitleFree(ctx, tenant, workflow.ID(w.GetId()), w.GetTitle())
-		if err != nil {
-			return nil, err
-		}
-		if !free {
+		err := s.catalog.CheckTitle(ctx, tenant, workflow.ID(w.GetId()), w.GetTitle())
+		switch {
+		case errors.Is(err, workflow.TitleTaken("")):
 			x.violations = append(x.violations, fault.Violation{
 				Field: "title", Reason: reasonWorkflowExists, Description: "another workflow has this title; choose another one",
 			})
+		case err != nil:
+			return nil, err
 		}
 	}
 	if x.away != nil {
@@ -54,12 +54,6 @@ func (s *Catalog) ValidateWorkflow(ctx context.Context, req *workflowv1.Validate
 		problemsOf(violations, workflowv1.Problem_ERROR), problemsOf(unique(x.warnings), workflowv1.Problem_WARNING), warnings(w, time.Now()))
 	slices.SortStableFunc(problems, func(a, b *workflowv1.Problem) int { return compareFields(a.GetField(), b.GetField()) })
 	return &workflowv1.ValidateWorkflowResponse{Valid: len(violations) == 0, Problems: problems}, nil
-}
-
-// validID reports whether text is a workflow's id in the one form that we give out.
-func validID(text string) bool {
-	_, err := uuid.Parse(text)
-	return err == nil && len(text) == len(uuid.Nil.String())
 }
 
 func problemsOf(violations []fault.Violation, severity workflowv1.Problem_Severity) []*workflowv1.Problem {

@@ -17,15 +17,18 @@ const lockTenant = `SELECT FROM tenants WHERE tenant = $1 FOR NO KEY UPDATE`
 // Administer runs do in one transaction that also writes the audit, the gate that follows, and the answer to the request id.
 func (s *Store) Administer(ctx context.Context, call workflow.Call, do func(ctx context.Context, desk tenant.Desk) (any, tenant.Trace, error)) error {
 	return s.inTenant(ctx, call.Tenant, "administer access", func(tx pgx.Tx) error {
-		if err := claimRequest(ctx, tx, call); err != nil {
+		batch := &pgx.Batch{}
+		claimRequest(batch, call)
+		batch.Queue(lockTenant, call.Tenant).QueryRow(func(row pgx.Row) error {
+			if err := row.Scan(); errors.Is(err, pgx.ErrNoRows) {
+				return tenant.ErrNotFound
+			} else if err != nil {
+				return fmt.Errorf("lock the tenant: %w", err)
+			}
+			return nil
+		})
+		if err := send(ctx, tx, batch); err != nil {
 			return err
-		}
-		err := tx.QueryRow(ctx, lockTenant, call.Tenant).Scan()
-		if errors.Is(err, pgx.ErrNoRows) {
-			return tenant.ErrNotFound
-		}
-		if err != nil {
-			return fmt.Errorf("lock the tenant: %w", err)
 		}
 		answer, err := administer(ctx, tx, call, do)
 		if err != nil {
@@ -35,7 +38,11 @@ func (s *Store) Administer(ctx context.Context, call workflow.Call, do func(ctx 
 		if settings, ok := answer.(tenant.Settings); ok {
 			of = settings.FailureWorkflow
 		}
-		return answerRequest(ctx, tx, call, of, answer)
+		batch = &pgx.Batch{}
+		if err := answerRequest(batch, call, of, answer); err != nil {
+			return err
+		}
+		return send(ctx, tx, batch)
 	})
 }
 
@@ -49,7 +56,7 @@ func administer(ctx context.Context, tx pgx.Tx, call workflow.Call, do func(ctx 
 	}
 	entry := entryOf(call, "")
 	entry.Resource, entry.BeforeHash, entry.AfterHash = trace.Resource, trace.Before, trace.After
-	if err := writeAudit(ctx, tx, entry); err != nil {
+	if err := recordAudit(ctx, tx, entry); err != nil {
 		return nil, err
 	}
 	if d.rezoned {

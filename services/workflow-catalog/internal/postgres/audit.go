@@ -19,13 +19,18 @@ INSERT INTO audit_entries (tenant, at, actor, action, workflow_id, outcome, reas
     resource, note)
 VALUES ($1, coalesce($2::timestamptz, clock_timestamp()), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`
 
-// execer runs a statement: a transaction, or a tenant's database.
-type execer interface {
-	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+// recordAudit adds an entry by itself, in the transaction of the change that it tells of where db is one.
+func recordAudit(ctx context.Context, db batcher, e audit.Entry) error {
+	batch := &pgx.Batch{}
+	writeAudit(batch, e)
+	if err := send(ctx, db, batch); err != nil {
+		return fmt.Errorf("write the audit: %w", err)
+	}
+	return nil
 }
 
-// writeAudit adds an entry, in the transaction of the change that it tells of.
-func writeAudit(ctx context.Context, db execer, e audit.Entry) error {
+// writeAudit adds an entry to the statements of the change that it tells of.
+func writeAudit(batch *pgx.Batch, e audit.Entry) {
 	var at *time.Time
 	if !e.At.IsZero() {
 		at = &e.At
@@ -34,11 +39,8 @@ func writeAudit(ctx context.Context, db execer, e audit.Entry) error {
 	if e.WorkflowID != "" {
 		id = &e.WorkflowID
 	}
-	if _, err := db.Exec(ctx, insertAudit, e.Tenant, at, e.Actor, e.Action, id, e.Outcome, e.Reason, e.Origin, e.UserAgent,
-		e.BeforeHash, e.AfterHash, e.RequestID, e.Resource, e.Note); err != nil {
-		return fmt.Errorf("write the audit: %w", err)
-	}
-	return nil
+	batch.Queue(insertAudit, e.Tenant, at, e.Actor, e.Action, id, e.Outcome, e.Reason, e.Origin, e.UserAgent,
+		e.BeforeHash, e.AfterHash, e.RequestID, e.Resource, e.Note)
 }
 
 // entryOf returns the entry about a change that a call has made.
@@ -51,7 +53,7 @@ func entryOf(call workflow.Call, id workflow.ID) audit.Entry {
 
 // Append adds an entry.
 func (s *Store) Append(ctx context.Context, entry audit.Entry) error {
-	err := writeAudit(ctx, s.of(entry.Tenant), entry)
+	err := recordAudit(ctx, s.of(entry.Tenant), entry)
 	var violation *pgconn.PgError
 	if errors.As(err, &violation) && violation.ConstraintName == "audit_entries_tenant" {
 		return nil // nobody's audit: the token is of a tenant that is gone
@@ -68,7 +70,7 @@ FROM audit_entries WHERE tenant = $1`
 func (s *Store) Entries(ctx context.Context, tenant workflow.Tenant, query audit.Query) ([]audit.Entry, error) {
 	sql, args := auditSQL(tenant, query)
 	var entries []audit.Entry
-	err := s.asWritten(ctx, tenant, sql, args, func(r pgx.Rows) error {
+	err := asWritten(ctx, s.of(tenant), sql, args, func(r pgx.Rows) error {
 		var err error
 		entries, err = pgx.CollectRows(r, func(row pgx.CollectableRow) (audit.Entry, error) {
 			e := audit.Entry{Tenant: tenant}

@@ -24,15 +24,15 @@ ON CONFLICT (tenant, caller, callee) DO NOTHING`
 
 // saveCalls makes the calls of the configuration that is being saved those of the workflow, or answers what is wrong with them. The
 // workflows that are called stay until the end of the transaction, so that none is removed before the removal can find the call.
-func saveCalls(ctx context.Context, tx pgx.Tx, w *workflow.Workflow) error {
+func saveCalls(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, w *workflow.Workflow) error {
 	callees := workflow.Callees(w.Config.Calls)
 	if len(callees) > 0 {
-		if _, err := tx.Exec(ctx, lockCalls, callsLock, w.Tenant); err != nil {
-			return fmt.Errorf("lock the tenant's calls: %w", err)
-		}
-		if _, err := tx.Exec(ctx, holdCallees, w.Tenant, callees); err != nil {
+		batch.Queue(lockCalls, callsLock, w.Tenant)
+		batch.Queue(holdCallees, w.Tenant, callees)
+		if err := send(ctx, tx, batch); err != nil {
 			return fmt.Errorf("hold the workflows that are called: %w", err)
 		}
+		*batch = pgx.Batch{}
 		found, err := checkCalls(ctx, tx, w.Tenant, w.ID, w.Config)
 		if err != nil {
 			return err
@@ -42,14 +42,10 @@ func saveCalls(ctx context.Context, tx pgx.Tx, w *workflow.Workflow) error {
 		}
 	}
 	if w.Revision > 1 {
-		if _, err := tx.Exec(ctx, deleteCalls, w.Tenant, w.ID, callees); err != nil {
-			return fmt.Errorf("drop calls: %w", err)
-		}
+		batch.Queue(deleteCalls, w.Tenant, w.ID, callees)
 	}
 	if len(callees) > 0 {
-		if _, err := tx.Exec(ctx, insertCalls, w.Tenant, w.ID, callees); err != nil {
-			return fmt.Errorf("write calls: %w", err)
-		}
+		batch.Queue(insertCalls, w.Tenant, w.ID, callees)
 	}
 	return nil
 }

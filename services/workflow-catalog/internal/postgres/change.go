@@ -35,22 +35,22 @@ WITH stamped AS (
 )
 SELECT w.create_time, w.update_time, w.active_since, ` + annotationColumns + ` FROM stamped w` + annotationJoins
 
-// finishChange is the end of every change's transaction: it takes the feed's lock, gives w its times and what is kept beside it, and writes
-// the feed, the audit and the answer.
-func finishChange(ctx context.Context, tx pgx.Tx, call workflow.Call, before, w *workflow.Workflow) error {
+// finishChange is the end of every change's transaction, behind the statements of a batch: it takes the feed's lock, gives w its times and
+// what is kept beside it, and writes the feed, the audit and the answer.
+func finishChange(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, call workflow.Call, before, w *workflow.Workflow) error {
 	l, err := listedOf(w)
 	if err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, lockFeed, feedLock); err != nil {
-		return fmt.Errorf("lock the feed: %w", err)
-	}
 	var activeSince *time.Time
 	var notes annotations
-	targets := append([]any{&w.CreateTime, &w.UpdateTime, &activeSince}, notes.targets()...)
-	row := tx.QueryRow(ctx, stampChange, w.Tenant, w.ID, l.trigger, l.eventType, l.titleKey, l.terms)
-	if err := row.Scan(targets...); err != nil {
-		return fmt.Errorf("write the feed: %w", err)
+	batch.Queue(planOnce)
+	batch.Queue(lockFeed, feedLock)
+	batch.Queue(stampChange, w.Tenant, w.ID, l.trigger, l.eventType, l.titleKey, l.terms).QueryRow(func(row pgx.Row) error {
+		return row.Scan(append([]any{&w.CreateTime, &w.UpdateTime, &activeSince}, notes.targets()...)...)
+	})
+	if err := send(ctx, tx, batch); err != nil {
+		return err
 	}
 	w.ActiveSince = deref(activeSince)
 	w.LastBackup, w.Draft = notes.backup(), notes.draft()
@@ -59,10 +59,12 @@ func finishChange(ctx context.Context, tx pgx.Tx, call workflow.Call, before, w 
 	if before != nil {
 		entry.BeforeHash = before.Fingerprint()
 	}
-	if err := writeAudit(ctx, tx, entry); err != nil {
+	batch = &pgx.Batch{}
+	writeAudit(batch, entry)
+	if err := answerRequest(batch, call, w.ID, call.AnswerTo(*w)); err != nil {
 		return err
 	}
-	return answerRequest(ctx, tx, call, w.ID, call.AnswerTo(*w))
+	return send(ctx, tx, batch)
 }
 
 // noteLock keeps a workflow from being changed, removed, or given another backup or draft, until the end of the transaction.
@@ -70,10 +72,10 @@ const noteLock = `SELECT version FROM workflows WHERE tenant = $1 AND id = $2 AN
 
 // beginNote is the beginning of every transaction that changes what is kept beside a workflow.
 func beginNote(ctx context.Context, tx pgx.Tx, call workflow.Call, w workflow.Workflow) error {
-	if err := claimRequest(ctx, tx, call); err != nil {
-		return err
-	}
-	return locked(tx.QueryRow(ctx, noteLock, w.Tenant, w.ID, w.Version))
+	batch := &pgx.Batch{}
+	claimRequest(batch, call)
+	batch.Queue(noteLock, w.Tenant, w.ID, w.Version).QueryRow(locked)
+	return send(ctx, tx, batch)
 }
 
 // noted is what a change beside a workflow leaves: for the audit hashes of what there was and of what there is, and its answer.
@@ -86,10 +88,12 @@ type noted struct {
 func finishNote(ctx context.Context, tx pgx.Tx, call workflow.Call, w workflow.Workflow, n noted) error {
 	entry := entryOf(call, w.ID)
 	entry.BeforeHash, entry.AfterHash = n.before, n.after
-	if err := writeAudit(ctx, tx, entry); err != nil {
+	batch := &pgx.Batch{}
+	writeAudit(batch, entry)
+	if err := answerRequest(batch, call, w.ID, n.answer); err != nil {
 		return err
 	}
-	if err := answerRequest(ctx, tx, call, w.ID, n.answer); err != nil {
+	if err := send(ctx, tx, batch); err != nil {
 		return err
 	}
 	_, err := annotate(ctx, tx, w.Tenant, w.ID)

@@ -66,8 +66,9 @@ VALUES ($1, $2, clock_timestamp(), nextval(pg_get_serial_sequence('changes', 'se
 ON CONFLICT (tenant, workflow_id) DO NOTHING`
 )
 
-// What there may be very much of goes first, a part at a time, so that the removal itself stays within the time that a statement has. Both do
-// nothing for a workflow that is not on its way out, and leave the revision that the removal looks at.
+// What there may be very much of goes first, a part at a time, so that the removal itself stays within the time that a statement has. They do
+// nothing for a workflow that is not on its way out, and leave the revision that the removal looks at, and the change by which watchers that
+// are behind learn that the workflow is on its way out.
 const (
 	trimBackups = `
 DELETE FROM backups WHERE (tenant, workflow_id, id) IN (
@@ -79,12 +80,18 @@ DELETE FROM revisions WHERE (tenant, workflow_id, revision) IN (
     SELECT r.tenant, r.workflow_id, r.revision FROM revisions r
     JOIN workflows w ON w.tenant = r.tenant AND w.id = r.workflow_id AND w.state = 3 AND w.revision <> r.revision
     WHERE r.tenant = $1 AND r.workflow_id = $2 LIMIT $3)`
+	trimChanges = `
+DELETE FROM changes WHERE seq IN (
+    SELECT c.seq FROM changes c
+    JOIN workflows w ON w.tenant = c.tenant AND w.id = c.workflow_id AND w.state = 3
+    WHERE c.tenant = $1 AND c.workflow_id = $2 AND c.seq < (SELECT max(seq) FROM changes WHERE tenant = $1 AND workflow_id = $2)
+    ORDER BY c.seq LIMIT $3)`
 
 	trimBatch = 1000
 )
 
 func (s *Store) trim(ctx context.Context, d deletion.Deletion) error {
-	for _, query := range []string{trimBackups, trimRevisions} {
+	for _, query := range []string{trimBackups, trimRevisions, trimChanges} {
 		for {
 			tag, err := s.pool.Exec(ctx, query, d.Tenant, d.ID, trimBatch)
 			if err != nil {
@@ -116,21 +123,24 @@ func (s *Store) Remove(ctx context.Context, d deletion.Deletion) error {
 		if err != nil {
 			return err
 		}
-		if err := removeRows(ctx, tx, d, deleteRevisions, deleteWorkflow); err != nil {
+		// Whoever writes to the feed or answers a request holds the workflow's row, so by now all of them have committed, and nobody can any
+		// more. Only the number of the removal needs the feed's lock.
+		if err := removeRows(ctx, tx, d, deleteRevisions, deleteWorkflow, deleteChanges, forgetAnswers); err != nil {
 			return err
 		}
-		// Whoever wrote to the feed or answered a request by then has committed, and nobody does any more: the workflow is gone for them.
 		if _, err := tx.Exec(ctx, lockFeed, feedLock); err != nil {
 			return fmt.Errorf("lock the feed: %w", err)
 		}
-		if err := removeRows(ctx, tx, d, deleteChanges, forgetAnswers, insertTombstone); err != nil {
+		if err := removeRows(ctx, tx, d, insertTombstone); err != nil {
 			return err
 		}
 		entry := audit.Entry{
 			Tenant: d.Tenant, Actor: before.UpdateUser, Action: auditDeleted, WorkflowID: d.ID, Outcome: audit.OK,
 			BeforeHash: before.Fingerprint(),
 		}
-		if err := writeAudit(ctx, tx, entry); err != nil {
+		batch := &pgx.Batch{}
+		writeAudit(batch, entry)
+		if err := send(ctx, tx, batch); err != nil {
 			return err
 		}
 		faultpoint.Hit("catalog.delete.removing")

@@ -217,6 +217,8 @@ func TestStore_Remove_much(t *testing.T) {
 		 WHERE tenant = 'acme' AND workflow_id = $1 AND revision = 1`,
 		`INSERT INTO backups (tenant, workflow_id, id, name, revision, create_time, create_user)
 		 SELECT 'acme', $1, gen_random_uuid(), '', n, now(), '' FROM generate_series(1, 2500) n`,
+		`INSERT INTO changes (tenant, workflow_id, revision, state, at)
+		 SELECT 'acme', $1::uuid, n, 2, now() FROM generate_series(1, 2500) n`,
 	} {
 		if _, err := e.pool.Exec(t.Context(), query, w.ID); err != nil {
 			t.Fatal(err)

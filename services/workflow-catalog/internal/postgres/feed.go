@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -41,7 +42,8 @@ func annotate(ctx context.Context, tx pgx.Tx, tenant workflow.Tenant, id workflo
 // committed by then. The window comes back also when there are no changes.
 //
 // Here and below, revisions are joined by LATERAL with OFFSET 0, which keeps PostgreSQL from turning the look-up by the full key around.
-// Without statistics, as after a restore, it would read all revisions of the tenant for each row.
+// Without statistics, as after a restore, it would read all revisions of the tenant for each row. {of} is what picks a tenant; the statement
+// is planned once, and must begin at the tenant's index then.
 const selectChanges = `
 SELECT f.id, f.pruned_through,
        greatest(f.pruned_through, (SELECT max(seq) FROM changes), (SELECT max(seq) FROM tombstones WHERE seq > 0),
@@ -50,16 +52,16 @@ SELECT f.id, f.pruned_through,
        r.config->>'title', r.config->>'description', r.config->'trigger', r.config->'dateRange',
        jsonb_array_length(coalesce(r.config->'steps', '[]')) > 0, w.id IS NULL, coalesce(c.version, w.version), w.create_time, w.create_user,
        coalesce(c.update_time, w.update_time), coalesce(c.update_user, w.update_user), ` + annotationColumns + `
-FROM feed f
+FROM (SELECT id, pruned_through FROM feed WHERE only_row) f
 LEFT JOIN LATERAL (
     (SELECT seq, kind, tenant, workflow_id, revision, state, version, at, active_since, update_time, update_user
-     FROM changes WHERE seq > $1 AND ($3::text IS NULL OR tenant = $3) ORDER BY seq LIMIT $2)
+     FROM changes WHERE seq > $1 AND {of} ORDER BY seq LIMIT $2)
     UNION ALL
     (SELECT seq, 1, tenant, workflow_id, 0, 3, NULL, at, NULL, NULL, NULL
-     FROM tombstones WHERE seq > $1 AND seq > 0 AND ($3::text IS NULL OR tenant = $3) ORDER BY seq LIMIT $2)
+     FROM tombstones WHERE seq > $1 AND seq > 0 AND {of} ORDER BY seq LIMIT $2)
     UNION ALL
     (SELECT seq, 3, tenant, NULL, 0, 3, NULL, at, NULL, NULL, NULL
-     FROM tenant_tombstones WHERE seq > $1 AND ($3::text IS NULL OR tenant = $3) ORDER BY seq LIMIT $2)
+     FROM tenant_tombstones WHERE seq > $1 AND {of} ORDER BY seq LIMIT $2)
     ORDER BY seq LIMIT $2
 ) c ON true
 LEFT JOIN tenants t ON t.tenant = c.tenant
@@ -95,24 +97,34 @@ func (s *Store) ChangesOf(ctx context.Context, tenant workflow.Tenant, after fee
 	return window, changes, nil
 }
 
-func readChanges(ctx context.Context, db querier, after feed.Seq, limit int, tenant *workflow.Tenant) (feed.Window, []feed.Change, error) {
-	rows, err := db.Query(ctx, selectChanges, after, limit, tenant)
+func readChanges(ctx context.Context, db batcher, after feed.Seq, limit int, tenant *workflow.Tenant) (feed.Window, []feed.Change, error) {
+	var window feed.Window
+	var changes []feed.Change
+	err := plannedOnce(ctx, db, changesSQL(tenant != nil), []any{after, limit, tenant}, func(rows pgx.Rows) error {
+		for rows.Next() {
+			var row changeRow
+			if err := rows.Scan(append([]any{&window.Feed, &window.Floor, &window.Newest, &window.AsOf}, row.targets()...)...); err != nil {
+				return err
+			}
+			if row.seq != nil {
+				changes = append(changes, row.change())
+			}
+		}
+		return rows.Err()
+	})
 	if err != nil {
 		return feed.Window{}, nil, wrap("read changes", err)
 	}
-	defer rows.Close()
-	var window feed.Window
-	var changes []feed.Change
-	for rows.Next() {
-		var row changeRow
-		if err := rows.Scan(append([]any{&window.Feed, &window.Floor, &window.Newest, &window.AsOf}, row.targets()...)...); err != nil {
-			return feed.Window{}, nil, wrap("read changes", err)
-		}
-		if row.seq != nil {
-			changes = append(changes, row.change())
-		}
+	return window, changes, nil
+}
+
+// changesSQL returns the statement for the changes of one tenant, or of all.
+func changesSQL(one bool) string {
+	of := "$3::text IS NULL"
+	if one {
+		of = "tenant = $3::text"
 	}
-	return window, changes, wrap("read changes", rows.Err())
+	return strings.ReplaceAll(selectChanges, "{of}", of)
 }
 
 // changeRow is a change as the query has it: every column may be absent.
@@ -274,43 +286,72 @@ func readGates(ctx context.Context, tx pgx.Tx) ([]feed.Change, error) {
 	})
 }
 
-// pruneGates leaves a closed gate that was opened, if at all, within the time that is kept.
-const pruneGates = `
-DELETE FROM tenant_gates g
-WHERE at < now() - make_interval(secs => $1)
-    AND (state = 2 OR EXISTS (
-        SELECT FROM tenant_gates n WHERE n.tenant = g.tenant AND n.seq > g.seq AND n.at < now() - make_interval(secs => $1)))`
-
-const pruneChanges = `
+// What is old goes in parts, so that no statement runs out of time however much there is.
+const (
+	pruneChanges = `
 WITH dropped AS (
-    DELETE FROM changes WHERE seq <= (SELECT max(seq) FROM changes WHERE at < now() - make_interval(secs => $1)) RETURNING seq
+    DELETE FROM changes WHERE seq <= (
+        SELECT max(seq) FROM (SELECT seq, at FROM changes ORDER BY seq LIMIT $2) oldest WHERE at < now() - make_interval(secs => $1))
+    RETURNING seq
+), moved AS (
+    UPDATE feed SET pruned_through = greatest(pruned_through, (SELECT max(seq) FROM dropped)) WHERE EXISTS (SELECT FROM dropped)
 )
-UPDATE feed SET pruned_through = greatest(pruned_through, (SELECT max(seq) FROM dropped))`
-
-const pruneRequests = `
-DELETE FROM requests WHERE (tenant, request_id) IN (
-    SELECT tenant, request_id FROM requests WHERE at < now() - make_interval(secs => $1) LIMIT 10000)`
-
-const pruneTombstones = `
+SELECT count(*) FROM dropped`
+	pruneRequests = `
+WITH dropped AS (
+    DELETE FROM requests WHERE (tenant, request_id) IN (
+        SELECT tenant, request_id FROM requests WHERE at < now() - make_interval(secs => $1) ORDER BY at LIMIT $2)
+    RETURNING 1
+)
+SELECT count(*) FROM dropped`
+	pruneTombstones = `
 WITH dropped AS (
     DELETE FROM tombstones WHERE (tenant, workflow_id) IN (
-        SELECT tenant, workflow_id FROM tombstones WHERE at < now() - make_interval(secs => $1) ORDER BY at LIMIT 10000)
+        SELECT tenant, workflow_id FROM tombstones WHERE at < now() - make_interval(secs => $1) ORDER BY at LIMIT $2)
     RETURNING seq
+), moved AS (
+    UPDATE feed SET pruned_through = greatest(pruned_through, (SELECT max(seq) FROM dropped)) WHERE EXISTS (SELECT FROM dropped)
 )
-UPDATE feed SET pruned_through = greatest(pruned_through, (SELECT max(seq) FROM dropped))`
+SELECT count(*) FROM dropped`
 
-const prunePlatformRequests = `DELETE FROM platform_requests WHERE at < now() - make_interval(secs => $1)`
+	pruneBatch = 5000
+)
 
-const pruneTenantTombstones = `
+// Of tenants there are few, but each statement answers like those above.
+const (
+	prunePlatformRequests = `
 WITH dropped AS (
-    DELETE FROM tenant_tombstones WHERE at < now() - make_interval(secs => $1) RETURNING seq
+    DELETE FROM platform_requests WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM platform_requests WHERE at < now() - make_interval(secs => $1) LIMIT $2))
+    RETURNING 1
 )
-UPDATE feed SET pruned_through = greatest(pruned_through, (SELECT max(seq) FROM dropped))`
+SELECT count(*) FROM dropped`
+	pruneTenantTombstones = `
+WITH dropped AS (
+    DELETE FROM tenant_tombstones WHERE tenant IN (
+        SELECT tenant FROM tenant_tombstones WHERE at < now() - make_interval(secs => $1) ORDER BY at LIMIT $2)
+    RETURNING seq
+), moved AS (
+    UPDATE feed SET pruned_through = greatest(pruned_through, (SELECT max(seq) FROM dropped)) WHERE EXISTS (SELECT FROM dropped)
+)
+SELECT count(*) FROM dropped`
+	// pruneGates leaves a closed gate that was opened, if at all, within the time that is kept.
+	pruneGates = `
+WITH dropped AS (
+    DELETE FROM tenant_gates WHERE (tenant, seq) IN (
+        SELECT g.tenant, g.seq FROM tenant_gates g
+        WHERE g.at < now() - make_interval(secs => $1) AND (g.state = 2 OR EXISTS (
+            SELECT FROM tenant_gates n WHERE n.tenant = g.tenant AND n.seq > g.seq AND n.at < now() - make_interval(secs => $1)))
+        LIMIT $2)
+    RETURNING 1
+)
+SELECT count(*) FROM dropped`
+)
 
 // Retention is how long what is kept for a while is kept.
 type Retention struct{ Changes, Requests, Tombstones, Gates time.Duration }
 
-// Prune drops what is older than its retention. It may leave some for the next time.
+// Prune drops what is older than its retention.
 func (s *Store) Prune(ctx context.Context, keep Retention) error {
 	var errs []error
 	for _, task := range []struct {
@@ -318,7 +359,7 @@ func (s *Store) Prune(ctx context.Context, keep Retention) error {
 		keep  time.Duration
 	}{{pruneChanges, keep.Changes}, {pruneRequests, keep.Requests}, {pruneTombstones, keep.Tombstones}, {pruneGates, keep.Gates},
 		{prunePlatformRequests, keep.Requests}, {pruneTenantTombstones, keep.Tombstones}} {
-		if _, err := s.pool.Exec(ctx, task.query, task.keep.Seconds()); err != nil {
+		if err := s.prune(ctx, task.query, task.keep); err != nil {
 			errs = append(errs, wrap("prune", err))
 		}
 	}
@@ -326,4 +367,13 @@ func (s *Store) Prune(ctx context.Context, keep Retention) error {
 		return fmt.Errorf("drop what is old: %w", err)
 	}
 	return nil
+}
+
+func (s *Store) prune(ctx context.Context, query string, keep time.Duration) error {
+	for {
+		var dropped int
+		if err := s.pool.QueryRow(ctx, query, keep.Seconds(), pruneBatch).Scan(&dropped); err != nil || dropped < pruneBatch {
+			return err
+		}
+	}
 }

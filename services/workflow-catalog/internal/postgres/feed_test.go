@@ -265,3 +265,37 @@ func TestStore_Prune(t *testing.T) {
 		t.Errorf("got %d changes, window %+v, %v; want one after %d", len(changes), window, err, newest)
 	}
 }
+
+// However much is old, all of it goes in one turn, and no more than that.
+func TestStore_Prune_much(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	w := e.add(t, "acme", "Young", workflow.Active)
+	_, changes, err := e.store.Changes(t.Context(), 0, 1)
+	if err != nil || len(changes) != 1 {
+		t.Fatalf("got %v, %v; want one change", changes, err)
+	}
+	for _, query := range []string{
+		`INSERT INTO requests (tenant, request_id, method, hash, at)
+		 SELECT 'acme', 'old-' || n, 'CreateWorkflow', '', now() - interval '2 hours' FROM generate_series(1, 12000) n`,
+		`INSERT INTO requests (tenant, request_id, method, hash) VALUES ('acme', 'young', 'CreateWorkflow', '')`,
+		`INSERT INTO changes (tenant, workflow_id, revision, state, at)
+		 SELECT 'acme', gen_random_uuid(), 1, 2, now() - interval '2 hours' FROM generate_series(1, 12000) n`,
+	} {
+		if _, err := e.pool.Exec(t.Context(), query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w = e.set(t, w, workflow.Inactive)
+	if err := e.store.Prune(t.Context(), postgres.Retention{Changes: time.Hour, Requests: time.Hour, Tombstones: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	var requests int
+	if err := e.pool.QueryRow(t.Context(), `SELECT count(*) FROM requests`).Scan(&requests); err != nil || requests != 1 {
+		t.Errorf("got %d requests, %v; want the young one", requests, err)
+	}
+	window, changes, err := e.store.Changes(t.Context(), 0, 10)
+	if err != nil || len(changes) != 1 || changes[0].ID != w.ID || window.Floor != changes[0].Seq-1 {
+		t.Errorf("got %+v, window %+v, %v; want the last change alone", changes, window, err)
+	}
+}

@@ -2,10 +2,12 @@ package postgres_test
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -99,11 +101,9 @@ const insertDocuments = `
 INSERT INTO revisions (tenant, workflow_id, revision, config, hash, size, author, create_time)
 SELECT 'acme', id, 1, config::jsonb, '', 10, 'u', now() FROM unnest($1::uuid[], $2::text[]) r (id, config)`
 
-// TestStore_List_equals_a_model pages through lists of so many workflows that every way to find a page is taken.
-func TestStore_List_equals_a_model(t *testing.T) {
-	t.Parallel()
-	e := newEnv(t)
-	all := rows(7000)
+// fill adds rows.
+func (e *env) fill(t *testing.T, all []row) {
+	t.Helper()
 	var ids []workflow.ID
 	var titles, documents []string
 	var states []workflow.State
@@ -128,6 +128,14 @@ func TestStore_List_equals_a_model(t *testing.T) {
 	if n, err := e.store.Relist(t.Context()); err != nil || n != len(all) {
 		t.Fatalf("listed %d, %v; want all", n, err)
 	}
+}
+
+// TestStore_List_equals_a_model pages through lists of so many workflows that every way to find a page is taken.
+func TestStore_List_equals_a_model(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	all := rows(7000)
+	e.fill(t, all)
 
 	for name, filter := range map[string]workflow.Filter{
 		"everything": {},
@@ -169,5 +177,45 @@ func TestStore_List_equals_a_model(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestStore_List_sees_one_state: a page that takes several statements is right also when workflows come and go between them.
+func TestStore_List_sees_one_state(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	all := rows(4000)
+	e.fill(t, all)
+	query := workflow.ListQuery{Filter: workflow.Filter{Words: []string{"app"}}, Desc: true, Limit: 500}
+	want := listed(all, query)[:query.Limit]
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() { // 300 workflows, none of which is looked for, are the newest now, and now the oldest
+		for sign := "-"; ctx.Err() == nil; {
+			_, err := e.pool.Exec(ctx, `
+UPDATE workflows SET create_time = create_time `+sign+` interval '10 years'
+WHERE tenant = 'acme' AND id IN (SELECT id FROM workflows WHERE tenant = 'acme' AND title_key LIKE 'banana%' ORDER BY id DESC LIMIT 300)`)
+			if err != nil && ctx.Err() == nil {
+				t.Errorf("move workflows: %v", err)
+				return
+			}
+			sign = map[string]string{"-": "+", "+": "-"}[sign]
+		}
+	})
+	for range 150 {
+		page, err := e.store.List(t.Context(), "acme", query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make([]workflow.ID, len(page.Workflows))
+		for i, w := range page.Workflows {
+			got[i] = w.ID
+		}
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Fatalf("(-want +got):\n%.1500s", diff)
+		}
 	}
 }

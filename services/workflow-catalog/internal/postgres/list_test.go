@@ -236,11 +236,32 @@ func TestStore_Relist(t *testing.T) {
 	if n, err := e.store.Relist(t.Context()); err != nil || n != 0 {
 		t.Errorf("again: got %d, %v; want nothing to do", n, err)
 	}
+	e.breakOne(t, "w7")
+	if _, err := e.pool.Exec(t.Context(), `UPDATE workflows SET listed_version = NULL WHERE title LIKE 'w%'`); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := e.store.Relist(t.Context()); err == nil || n != 204 {
+		t.Errorf("with one that cannot be read: got %d, %v; want all others and an error", n, err)
+	}
 	filter := workflow.Filter{Words: []string{"ärg"}, States: []workflow.State{workflow.Inactive}}
 	if got := e.titles(t, workflow.ListQuery{Limit: 5, Filter: filter}); len(got) != 1 {
 		t.Errorf("got %v, want the one that was renamed", got)
 	}
 	if got := e.titles(t, workflow.ListQuery{Limit: 200, Filter: workflow.Filter{EventTypes: []string{"call.ended"}, Words: []string{"w"}}}); len(got) != 205 {
 		t.Errorf("got %d, want 205", len(got))
+	}
+}
+
+// breakOne gives a workflow a revision that no program can read.
+func (e *env) breakOne(t *testing.T, title string) {
+	t.Helper()
+	for _, query := range []string{
+		`INSERT INTO revisions (tenant, workflow_id, revision, config, hash, size, author, create_time)
+		 SELECT tenant, id, revision + 1, '{"trigger": 7}', '', 0, '', now() FROM workflows WHERE tenant = 'acme' AND title = $1`,
+		`UPDATE workflows SET revision = revision + 1 WHERE tenant = 'acme' AND title = $1`,
+	} {
+		if _, err := e.pool.Exec(t.Context(), query, title); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

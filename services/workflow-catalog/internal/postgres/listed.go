@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -128,8 +129,10 @@ WHERE tenant = $1 AND id = $2 AND version = $3`
 const relistBatch = 200
 
 // Relist brings up to date what lists filter by, of workflows that a program of the release before has changed, and says how many there were.
+// One that cannot be read keeps none of the others.
 func (s *Store) Relist(ctx context.Context) (int, error) {
 	total := 0
+	var unread []error
 	last := workflow.Workflow{ID: firstID}
 	for {
 		found, err := s.unlisted(ctx, last)
@@ -141,16 +144,17 @@ func (s *Store) Relist(ctx context.Context) (int, error) {
 			w := &found[i]
 			l, err := listedOf(w)
 			if err != nil {
-				return total, fmt.Errorf("list workflow %s of %s: %w", w.ID, w.Tenant, err)
+				unread = append(unread, fmt.Errorf("list workflow %s of %s: %w", w.ID, w.Tenant, err))
+				continue
 			}
 			batch.Queue(updateListed, w.Tenant, w.ID, w.Version, l.trigger, l.eventType, l.titleKey, l.terms)
 		}
 		if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {
 			return total, wrap("list workflows anew", err)
 		}
-		total += len(found)
+		total += batch.Len()
 		if len(found) < relistBatch {
-			return total, nil
+			return total, errors.Join(unread...)
 		}
 		last = found[len(found)-1]
 	}

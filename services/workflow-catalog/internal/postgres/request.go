@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
 )
@@ -17,24 +18,27 @@ ON CONFLICT (tenant, request_id) DO NOTHING`
 
 // claimRequest makes the request id the call's own until the end of the transaction. It is the first statement: a repetition that
 // arrives meanwhile waits here, and then learns that there is an answer.
-func claimRequest(ctx context.Context, tx pgx.Tx, call workflow.Call) error {
+func claimRequest(batch *pgx.Batch, call workflow.Call) {
 	if call.RequestID == "" {
+		return
+	}
+	batch.Queue(insertRequest, call.Tenant, call.RequestID, call.Method, call.Hash).Exec(orElse(workflow.ErrRequestKnown))
+}
+
+// orElse answers an error when a statement has changed nothing.
+func orElse(err error) func(pgconn.CommandTag) error {
+	return func(tag pgconn.CommandTag) error {
+		if tag.RowsAffected() == 0 {
+			return err
+		}
 		return nil
 	}
-	tag, err := tx.Exec(ctx, insertRequest, call.Tenant, call.RequestID, call.Method, call.Hash)
-	if err != nil {
-		return fmt.Errorf("claim the request id: %w", err)
-	}
-	if tag.RowsAffected() == 0 {
-		return workflow.ErrRequestKnown
-	}
-	return nil
 }
 
 const updateRequest = `UPDATE requests SET workflow_id = $3, answer = $4 WHERE tenant = $1 AND request_id = $2`
 
 // answerRequest keeps what the call is answered, which goes with the workflow that it tells of.
-func answerRequest(ctx context.Context, tx pgx.Tx, call workflow.Call, id workflow.ID, answer any) error {
+func answerRequest(batch *pgx.Batch, call workflow.Call, id workflow.ID, answer any) error {
 	if call.RequestID == "" {
 		return nil
 	}
@@ -46,9 +50,7 @@ func answerRequest(ctx context.Context, tx pgx.Tx, call workflow.Call, id workfl
 	if id != "" {
 		of = &id
 	}
-	if _, err := tx.Exec(ctx, updateRequest, call.Tenant, call.RequestID, of, body); err != nil {
-		return fmt.Errorf("keep the answer: %w", err)
-	}
+	batch.Queue(updateRequest, call.Tenant, call.RequestID, of, body)
 	return nil
 }
 
@@ -61,13 +63,13 @@ func (s *Store) Remember(ctx context.Context, call workflow.Call, w workflow.Wor
 		return nil
 	}
 	return s.inTenant(ctx, call.Tenant, "keep answer", func(tx pgx.Tx) error {
-		if err := claimRequest(ctx, tx, call); err != nil {
+		batch := &pgx.Batch{}
+		claimRequest(batch, call)
+		batch.Queue(lockVersion, w.Tenant, w.ID, w.Version).QueryRow(locked)
+		if err := answerRequest(batch, call, w.ID, answer); err != nil {
 			return err
 		}
-		if err := locked(tx.QueryRow(ctx, lockVersion, w.Tenant, w.ID, w.Version)); err != nil {
-			return err
-		}
-		return answerRequest(ctx, tx, call, w.ID, answer)
+		return send(ctx, tx, batch)
 	})
 }
 

@@ -87,15 +87,14 @@ const insertRevision = `
 INSERT INTO revisions (tenant, workflow_id, revision, title, config, hash, size, author, origin, source_revision, create_time)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, nullif($10::integer, 0), clock_timestamp())`
 
-// insertNewRevision saves w's configuration as its revision, and whom it calls.
-func insertNewRevision(ctx context.Context, tx pgx.Tx, w workflow.Workflow, origin workflow.Origin, source *workflow.Backup) error {
+// insertNewRevision adds to a batch what saves w's configuration as its revision, and whom it calls. When that must be looked at first, the
+// batch has been sent.
+func insertNewRevision(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, w workflow.Workflow, origin workflow.Origin, source *workflow.Backup) error {
 	var from int32
 	if source != nil {
 		from = source.Revision
 	}
-	if _, err := tx.Exec(ctx, insertRevision, w.Tenant, w.ID, w.Revision, w.Config.Title, w.Config.Document, w.Config.Hash,
-		len(w.Config.Document), w.UpdateUser, origin, from); err != nil {
-		return err
-	}
-	return saveCalls(ctx, tx, &w)
+	batch.Queue(insertRevision, w.Tenant, w.ID, w.Revision, w.Config.Title, w.Config.Document, w.Config.Hash,
+		len(w.Config.Document), w.UpdateUser, origin, from)
+	return saveCalls(ctx, tx, batch, &w)
 }

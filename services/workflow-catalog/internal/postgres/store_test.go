@@ -9,6 +9,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"regexp"
 	"strings"
@@ -58,7 +59,7 @@ func newEnv(t *testing.T) *env {
 // open returns another pool on the database, as another replica has one.
 func (e *env) open(t *testing.T) *pgxpool.Pool {
 	t.Helper()
-	pool, err := pgpool.Open(t.Context(), pgpool.Options{URL: e.url, Schema: postgres.Schema, MaxConns: 16})
+	pool, err := pgpool.Open(t.Context(), pgpool.Options{URL: e.url, Schema: postgres.Schema, MaxConns: 16, Prepare: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +70,7 @@ func (e *env) open(t *testing.T) *pgxpool.Pool {
 // replica returns another store on the database, as each process has one.
 func (e *env) replica(t *testing.T) *postgres.Store {
 	t.Helper()
-	options := pgpool.Options{URL: e.url, Schema: postgres.Schema, Role: pgpool.Worker, MaxConns: 16}
+	options := pgpool.Options{URL: e.url, Schema: postgres.Schema, Role: pgpool.Worker, MaxConns: 16, Prepare: true}
 	worker, err := pgpool.Open(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)
@@ -182,11 +183,12 @@ func TestQueries_fit_the_schema(t *testing.T) {
 		})
 	}
 	queries := postgres.ListQueries()
+	maps.Copy(queries, postgres.KeptQueries())
 	for name, text := range texts {
 		for part := parts.FindString(text); part != ""; part = parts.FindString(text) {
 			text = strings.ReplaceAll(text, part, texts[strings.Trim(part, "\x00")])
 		}
-		if sqlStart.MatchString(text) && !strings.Contains(text, "{type}") {
+		if sqlStart.MatchString(text) && !strings.Contains(text, "{type}") && !strings.Contains(text, "{key}") && !strings.Contains(text, "{of}") {
 			queries[name] = text
 		}
 	}
@@ -251,6 +253,21 @@ func TestStore_Change(t *testing.T) {
 
 	t.Run("stale_version", func(t *testing.T) {
 		_, err := e.store.Change(t.Context(), call("acme", workflow.MethodUpdate), workflow.Change{Before: active, State: workflow.Inactive})
+		wantError(t, err, workflow.ErrStale)
+	})
+	t.Run("stale_version_while_another_changes_it", func(t *testing.T) {
+		tx, err := e.pool.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tx.Rollback(t.Context())
+		if _, err := tx.Exec(t.Context(), `UPDATE workflows SET version = version WHERE tenant = 'acme' AND id = $1`, w.ID); err != nil {
+			t.Fatal(err)
+		}
+		// The other one has the row and will ask for the feed's lock. It must get it, so the loser may not wait for the row behind that lock.
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		_, err = e.store.Change(ctx, call("acme", workflow.MethodUpdate), workflow.Change{Before: active, State: workflow.Inactive})
 		wantError(t, err, workflow.ErrStale)
 	})
 	t.Run("other_tenant", func(t *testing.T) {

@@ -185,7 +185,7 @@ func (p *Platform) CreateTenant(ctx context.Context, call workflow.Call, seed te
 		}
 		entry := entryOf(call, "")
 		entry.AfterHash = t.Fingerprint()
-		if err := writeAudit(ctx, tx, entry); err != nil {
+		if err := recordAudit(ctx, tx, entry); err != nil {
 			return nil, err
 		}
 		if _, err := tx.Exec(ctx, lockFeed, feedLock); err != nil {
@@ -251,7 +251,7 @@ func (p *Platform) alter(ctx context.Context, call workflow.Call, note string, d
 		if bytes.Equal(entry.BeforeHash, entry.AfterHash) {
 			return t, nil
 		}
-		if err := writeAudit(ctx, tx, entry); err != nil {
+		if err := recordAudit(ctx, tx, entry); err != nil {
 			return nil, err
 		}
 		return t, settleGate(ctx, tx, call.Tenant)

@@ -22,7 +22,7 @@ func TestStore_WhoSeesAllTenants(t *testing.T) {
 		"NewStore": "wiring", "Store.inTx": "the transaction of what is listed here", "Store.Ready": "asks after the schema",
 		"Store.Changes": "the feed of all tenants, for the hub", "Store.Snapshot": "the same, for other services",
 		"Store.ChangesOf": "asks how far the feed has come, which tells nothing of anybody",
-		"Store.Prune":     "upkeep", "Store.Relist": "upkeep", "Store.unlisted": "upkeep",
+		"Store.prune":     "upkeep", "Store.Relist": "upkeep", "Store.unlisted": "upkeep",
 		"Store.Claim": "the loop of deletions", "Store.Release": "the loop of deletions", "Store.Remove": "the loop of deletions",
 		"Store.trim": "the loop of deletions", "Store.Pending": "the loop of deletions",
 		"Store.AddTenant": "a tenant that does not exist yet", "Store.RegisterModule": "the platform's modules",

@@ -35,11 +35,23 @@ SELECT w.id, w.state, w.revision, w.version, w.active_since, w.create_time, w.cr
 FROM workflows w
 JOIN revisions r ON r.tenant = w.tenant AND r.workflow_id = w.id AND r.revision = w.revision` + annotationJoins
 
-const selectWorkflow = selectWorkflows + `WHERE w.tenant = $1 AND w.id = $2`
+// selectWorkflow is planned once: OFFSET 0 leaves one way to come from a workflow to its revision.
+const selectWorkflow = `
+SELECT w.id, w.state, w.revision, w.version, w.active_since, w.create_time, w.create_user, w.update_time, w.update_user,
+       w.title, w.description, r.config, r.hash, ` + annotationColumns + `
+FROM workflows w
+CROSS JOIN LATERAL (
+    SELECT config, hash FROM revisions WHERE tenant = w.tenant AND workflow_id = w.id AND revision = w.revision OFFSET 0
+) r` + annotationJoins + `WHERE w.tenant = $1 AND w.id = $2`
 
 // Get returns the workflow at its current revision.
 func (s *Store) Get(ctx context.Context, tenant workflow.Tenant, id workflow.ID) (workflow.Workflow, error) {
-	w, err := readWorkflow(s.of(tenant).QueryRow(ctx, selectWorkflow, tenant, id), tenant)
+	var w workflow.Workflow
+	err := plannedOnce(ctx, s.of(tenant), selectWorkflow, []any{tenant, id}, func(r pgx.Rows) error {
+		var err error
+		w, err = pgx.CollectExactlyOneRow(r, func(row pgx.CollectableRow) (workflow.Workflow, error) { return readWorkflow(row, tenant) })
+		return err
+	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return workflow.Workflow{}, workflow.ErrNotFound
 	}
@@ -64,17 +76,13 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp(), $8, clock_timestamp(), $8
 // Create adds a workflow with its first revision.
 func (s *Store) Create(ctx context.Context, call workflow.Call, w workflow.Workflow) (workflow.Workflow, error) {
 	err := s.inTenant(ctx, w.Tenant, "create workflow", func(tx pgx.Tx) error {
-		if err := claimRequest(ctx, tx, call); err != nil {
+		batch := &pgx.Batch{}
+		claimRequest(batch, call)
+		batch.Queue(insertWorkflow, w.Tenant, w.ID, w.Config.Title, w.Config.Description, w.State, w.Revision, w.Version, w.CreateUser)
+		if err := insertNewRevision(ctx, tx, batch, w, workflow.Created, nil); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, insertWorkflow, w.Tenant, w.ID, w.Config.Title, w.Config.Description, w.State, w.Revision,
-			w.Version, w.CreateUser); err != nil {
-			return err
-		}
-		if err := insertNewRevision(ctx, tx, w, workflow.Created, nil); err != nil {
-			return err
-		}
-		return finishChange(ctx, tx, call, nil, &w)
+		return finishChange(ctx, tx, batch, call, nil, &w)
 	})
 	return s.changed(ctx, w, err)
 }
@@ -94,27 +102,25 @@ func (s *Store) Change(ctx context.Context, call workflow.Call, change workflow.
 		w.Config, w.Revision = *change.Config, w.Revision+1
 	}
 	err := s.inTenant(ctx, w.Tenant, "change workflow", func(tx pgx.Tx) error {
-		if err := claimRequest(ctx, tx, call); err != nil {
+		batch := &pgx.Batch{}
+		claimRequest(batch, call)
+		batch.Queue(updateWorkflow, w.Tenant, w.ID, change.Before.Version, w.Config.Title, w.Config.Description,
+			w.State, w.Revision, call.Actor).Exec(orElse(workflow.ErrStale))
+		// Whether the row is ours must be known before the feed's lock is asked for: the stamp would wait for whoever has the row.
+		if err := send(ctx, tx, batch); err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, updateWorkflow, w.Tenant, w.ID, change.Before.Version, w.Config.Title, w.Config.Description,
-			w.State, w.Revision, call.Actor)
-		if err != nil {
+		batch = &pgx.Batch{}
+		if err := saveRevision(ctx, tx, batch, change, w); err != nil {
 			return err
 		}
-		if tag.RowsAffected() == 0 {
-			return workflow.ErrStale
-		}
-		if err := saveRevision(ctx, tx, change, w); err != nil {
-			return err
-		}
-		return finishChange(ctx, tx, call, &change.Before, &w)
+		return finishChange(ctx, tx, batch, call, &change.Before, &w)
 	})
 	return s.changed(ctx, w, err)
 }
 
 // saveRevision adds the revision of a change, if it has one, from where the change has it.
-func saveRevision(ctx context.Context, tx pgx.Tx, change workflow.Change, w workflow.Workflow) error {
+func saveRevision(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, change workflow.Change, w workflow.Workflow) error {
 	if change.Config == nil {
 		return nil
 	}
@@ -126,7 +132,7 @@ func saveRevision(ctx context.Context, tx pgx.Tx, change workflow.Change, w work
 			return err
 		}
 	}
-	return insertNewRevision(ctx, tx, w, change.Origin, change.Source)
+	return insertNewRevision(ctx, tx, batch, w, change.Origin, change.Source)
 }
 
 const selectTaken = `SELECT title FROM workflows WHERE tenant = $1 AND title = ANY($2) AND state <> 3`

@@ -23,7 +23,7 @@ type Copy struct {
 }
 
 // Duplicate adds a workflow with the live configuration of another. build makes and checks it under the title that it is given; it may be
-// called again when the title or the workflow was changed meanwhile.
+// called again when somebody took the title meanwhile.
 func (c *Catalog) Duplicate(ctx context.Context, call Call, id ID, to Copy, build func(ctx context.Context, from Config, title string) (Config, error)) (Workflow, error) {
 	return once(ctx, c, call, func() (Workflow, error) {
 		return race(func() (Workflow, error) {

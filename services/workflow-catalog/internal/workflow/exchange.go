@@ -100,23 +100,11 @@ func (c *Catalog) TryImport(ctx context.Context, call Call, d Document) (Importe
 	if answer.Outcome != ImportUpdated {
 		return answer, nil
 	}
-	if err := c.checkTitle(ctx, answer.Workflow); err != nil {
+	if err := c.checkTitle(ctx, answer.Tenant, answer.ID, answer.Config.Title); err != nil {
 		return Imported{}, err
 	}
 	answer.Changes, err = diff.Compare(next.change.Before.Config.Document, answer.Config.Document)
 	return answer, err
-}
-
-// checkTitle finds out whether another workflow has the title, which a change would find out by itself.
-func (c *Catalog) checkTitle(ctx context.Context, w Workflow) error {
-	other, err := c.deps.Store.Titled(ctx, w.Tenant, w.Config.Title)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil
-	case err == nil && other.ID != w.ID:
-		return TitleTaken(other.ID)
-	}
-	return err
 }
 
 // imports is what is to be done with a document, and what will be said of it.

@@ -135,8 +135,8 @@ func (c *Catalog) DeleteBackup(ctx context.Context, call Call, id ID, backup Bac
 }
 
 // Reset returns the configuration to the last backup, as a new revision unless it is that already. State and draft stay.
-func (c *Catalog) Reset(ctx context.Context, call Call, id ID, build Build) (Workflow, error) {
-	return c.change(ctx, call, Target{ID: id}, func(current Workflow) (Change, error) {
+func (c *Catalog) Reset(ctx context.Context, call Call, target Target, build Build) (Workflow, error) {
+	return c.change(ctx, call, target, func(current Workflow) (Change, error) {
 		if current.LastBackup == nil {
 			return Change{}, errNoBackup
 		}
@@ -145,8 +145,8 @@ func (c *Catalog) Reset(ctx context.Context, call Call, id ID, build Build) (Wor
 }
 
 // Restore returns the configuration to a chosen backup, as a new revision unless it is that already. State and draft stay.
-func (c *Catalog) Restore(ctx context.Context, call Call, id ID, backup BackupID, build Build) (Workflow, error) {
-	return c.change(ctx, call, Target{ID: id}, func(current Workflow) (Change, error) {
+func (c *Catalog) Restore(ctx context.Context, call Call, target Target, backup BackupID, build Build) (Workflow, error) {
+	return c.change(ctx, call, target, func(current Workflow) (Change, error) {
 		chosen, err := c.deps.Store.Backup(ctx, current.Tenant, current.ID, backup)
 		if err != nil {
 			return Change{}, err

@@ -1,19 +1,29 @@
 package workflow
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
-// TitleFree reports whether a workflow may have a title: nobody else has it. A workflow that is not created yet has no id; one that does
-// not exist is ErrNotFound.
-func (c *Catalog) TitleFree(ctx context.Context, tenant Tenant, id ID, title string) (bool, error) {
+// CheckTitle answers TitleTaken when another workflow has the title. A workflow that is not created yet has no id; one that does not exist is
+// ErrNotFound.
+func (c *Catalog) CheckTitle(ctx context.Context, tenant Tenant, id ID, title string) error {
 	if id != "" {
-		w, err := c.deps.Store.Get(ctx, tenant, id)
-		if err != nil {
-			return false, err
-		}
-		if w.Config.Title == title {
-			return true, nil
+		if _, err := c.deps.Store.Get(ctx, tenant, id); err != nil {
+			return err
 		}
 	}
-	taken, err := c.deps.Store.Taken(ctx, tenant, []string{title})
-	return len(taken) == 0, err
+	return c.checkTitle(ctx, tenant, id, title)
+}
+
+// checkTitle is CheckTitle for a workflow that exists, or is to be.
+func (c *Catalog) checkTitle(ctx context.Context, tenant Tenant, id ID, title string) error {
+	other, err := c.deps.Store.Titled(ctx, tenant, title)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err == nil && other.ID != id:
+		return TitleTaken(other.ID)
+	}
+	return err
 }

@@ -11,6 +11,31 @@
 //	INACTIVE ◄──────────► ACTIVE
 //	    │                   │
 //	    └────► DELETING ◄───┘ ──► gone (package deletion)
+//
+// # Saves
+//
+// A save that changes nothing makes no revision and moves no etag, whatever it was: an update, a publication, a reset. It is answered with
+// the workflow as it is. Two configurations are equal when the hashes of their canonical documents are. A revision says what made it and,
+// when the configuration was taken from another, from which; it stays as long as the workflow does.
+//
+// A request id works for every change alike: the answer is kept as JSON of its method. A deletion that is repeated when it is over is
+// answered from the request itself.
+//
+// # Drafts
+//
+// A draft is apart from what is live: saving one asks no owner and moves neither revision nor etag. Its base is the revision that was live
+// when it was begun; when another one becomes live, by whatever way, the draft is stale and cannot be published until it is saved with
+// rebase. Its etag is made of base and content, so what is published is what was seen. Publishing ends it in the same transaction; of two
+// who publish it the second finds no draft.
+//
+// # Backups
+//
+// A backup is a name for the revision that was live, and holds what that holds: references to connections, no secrets. Returning to one is
+// a save, which takes the title too and keeps state and draft. The backup must still be the last, or still be there, when the change
+// commits.
+//
+// Last backup and draft are part of every answer that holds a workflow and change under a lock of the workflow's row. They move no etag;
+// the feed tells of them as annotations, which those who start workflows do not hear.
 package workflow
 
 import (

@@ -447,10 +447,11 @@ const file_uniconnect_workflow_v1_backup_proto_rawDesc = "" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12\x1f\n" +
 	"\vcreate_user\x18\x05 \x01(\tR\n" +
-	"createUser\"\xa8\x01\n" +
+	"createUser\"\xa7\x02\n" +
 	"\x15BackupWorkflowRequest\x12\x18\n" +
-	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12L\n" +
-	"\x04name\x18\x02 \x01(\tB8\xbaH5r3\x18\x80\x012.^[^\\p{Cc}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]*$R\x04name\x12'\n" +
+	"\x02id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\x02id\x12\xca\x01\n" +
+	"\x04name\x18\x02 \x01(\tB\xb5\x01\xbaH\xb1\x01\xba\x01\xa8\x01\n" +
+	"\ttext.line\x12Vmust be one line, without control characters and marks that turn the direction of text\x1aCthis.matches('^[^\\\\p{Cc}\\\\x{202A}-\\\\x{202E}\\\\x{2066}-\\\\x{2069}]*$')r\x03\x18\x80\x01R\x04name\x12'\n" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\"P\n" +
 	"\x16BackupWorkflowResponse\x126\n" +

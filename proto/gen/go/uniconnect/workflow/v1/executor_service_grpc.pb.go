@@ -31,7 +31,7 @@ const (
 //
 // ExecutorService starts runs by hand and shows what runs did. It is served by executor.
 type ExecutorServiceClient interface {
-	// RunWorkflow starts a workflow by hand, whatever its trigger.
+	// RunWorkflow starts a workflow by hand, whatever its trigger. It must be ACTIVE and in its date range.
 	RunWorkflow(ctx context.Context, in *RunWorkflowRequest, opts ...grpc.CallOption) (*RunWorkflowResponse, error)
 	// GetExecution returns one run with its steps.
 	GetExecution(ctx context.Context, in *GetExecutionRequest, opts ...grpc.CallOption) (*GetExecutionResponse, error)
@@ -95,7 +95,7 @@ func (c *executorServiceClient) ListActionTypes(ctx context.Context, in *ListAct
 //
 // ExecutorService starts runs by hand and shows what runs did. It is served by executor.
 type ExecutorServiceServer interface {
-	// RunWorkflow starts a workflow by hand, whatever its trigger.
+	// RunWorkflow starts a workflow by hand, whatever its trigger. It must be ACTIVE and in its date range.
 	RunWorkflow(context.Context, *RunWorkflowRequest) (*RunWorkflowResponse, error)
 	// GetExecution returns one run with its steps.
 	GetExecution(context.Context, *GetExecutionRequest) (*GetExecutionResponse, error)

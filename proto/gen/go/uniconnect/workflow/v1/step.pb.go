@@ -1338,9 +1338,10 @@ var File_uniconnect_workflow_v1_step_proto protoreflect.FileDescriptor
 
 const file_uniconnect_workflow_v1_step_proto_rawDesc = "" +
 	"\n" +
-	"!uniconnect/workflow/v1/step.proto\x12\x16uniconnect.workflow.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a&uniconnect/workflow/v1/predicate.proto\"\xac\a\n" +
-	"\x04Step\x12-\n" +
-	"\x02id\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9_]{0,62}$R\x02id\x12\x1e\n" +
+	"!uniconnect/workflow/v1/step.proto\x12\x16uniconnect.workflow.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a&uniconnect/workflow/v1/predicate.proto\"\xb1\b\n" +
+	"\x04Step\x12\xb1\x01\n" +
+	"\x02id\x18\x01 \x01(\tB\xa0\x01\xbaH\x9c\x01\xba\x01\x98\x01\n" +
+	"\astep.id\x12emust be a lower-case letter, then up to 62 lower-case letters, digits and _, for example notify_sales\x1a&this.matches('^[a-z][a-z0-9_]{0,62}$')R\x02id\x12\x1e\n" +
 	"\x05title\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x05title\x12:\n" +
 	"\aonly_if\x18\x03 \x01(\v2!.uniconnect.workflow.v1.PredicateR\x06onlyIf\x12<\n" +
 	"\x06action\x18\x04 \x01(\v2\".uniconnect.workflow.v1.ActionStepH\x00R\x06action\x12E\n" +
@@ -1411,9 +1412,10 @@ const file_uniconnect_workflow_v1_step_proto_rawDesc = "" +
 	"\x05match\x18\x04 \x01(\v2!.uniconnect.workflow.v1.PredicateR\x05match\x123\n" +
 	"\atimeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12;\n" +
 	"\n" +
-	"on_timeout\x18\x06 \x03(\v2\x1c.uniconnect.workflow.v1.StepR\tonTimeout\"\xc6\x01\n" +
-	"\aSetStep\x12}\n" +
-	"\tvariables\x18\x01 \x03(\v2..uniconnect.workflow.v1.SetStep.VariablesEntryB/\xbaH,\x9a\x01)\b\x01\x10d\"\x1ar\x182\x16^[a-z][a-z0-9_]{0,62}$*\ar\x05\x10\x01\x18\x80 R\tvariables\x1a<\n" +
+	"on_timeout\x18\x06 \x03(\v2\x1c.uniconnect.workflow.v1.StepR\tonTimeout\"\xcb\x02\n" +
+	"\aSetStep\x12\x81\x02\n" +
+	"\tvariables\x18\x01 \x03(\v2..uniconnect.workflow.v1.SetStep.VariablesEntryB\xb2\x01\xbaH\xae\x01\x9a\x01\xaa\x01\b\x01\x10d\"\x9a\x01\xba\x01\x96\x01\n" +
+	"\rvariable.name\x12]a variable's name must be a lower-case letter, then up to 62 lower-case letters, digits and _\x1a&this.matches('^[a-z][a-z0-9_]{0,62}$')*\ar\x05\x10\x01\x18\x80 R\tvariables\x1a<\n" +
 	"\x0eVariablesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbb\x01\n" +

@@ -551,10 +551,12 @@ const file_uniconnect_workflow_v1_trigger_proto_rawDesc = "" +
 	"\x05event\x18\x01 \x01(\v2$.uniconnect.workflow.v1.EventTriggerH\x00R\x05event\x12E\n" +
 	"\bschedule\x18\x02 \x01(\v2'.uniconnect.workflow.v1.ScheduleTriggerH\x00R\bschedule\x12?\n" +
 	"\x06manual\x18\x03 \x01(\v2%.uniconnect.workflow.v1.ManualTriggerH\x00R\x06manualB\r\n" +
-	"\x04kind\x12\x05\xbaH\x02\b\x01\"\x98\x02\n" +
-	"\fEventTrigger\x12Q\n" +
+	"\x04kind\x12\x05\xbaH\x02\b\x01\"\x96\x03\n" +
+	"\fEventTrigger\x12\xce\x01\n" +
 	"\n" +
-	"event_type\x18\x01 \x01(\tB2\xbaH/r-\x18\x80\x012(^[a-z][a-z0-9_]*(\\.[a-z0-9][a-z0-9_]*)+$R\teventType\x129\n" +
+	"event_type\x18\x01 \x01(\tB\xae\x01\xbaH\xaa\x01\xba\x01\xa1\x01\n" +
+	"\n" +
+	"event.type\x12Xmust be words of lower-case letters, digits and _ joined by dots, for example call.ended\x1a9this.matches('^[a-z][a-z0-9_]*(\\\\.[a-z0-9][a-z0-9_]*)+$')r\x03\x18\x80\x01R\teventType\x129\n" +
 	"\x06filter\x18\x02 \x01(\v2!.uniconnect.workflow.v1.PredicateR\x06filter\x12'\n" +
 	"\n" +
 	"dedupe_key\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tdedupeKey\x12Q\n" +

@@ -493,11 +493,15 @@ var File_uniconnect_workflow_v1_workflow_proto protoreflect.FileDescriptor
 
 const file_uniconnect_workflow_v1_workflow_proto_rawDesc = "" +
 	"\n" +
-	"%uniconnect/workflow/v1/workflow.proto\x12\x16uniconnect.workflow.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#uniconnect/workflow/v1/backup.proto\x1a$uniconnect/workflow/v1/problem.proto\x1a!uniconnect/workflow/v1/step.proto\x1a$uniconnect/workflow/v1/trigger.proto\"\xd4\b\n" +
+	"%uniconnect/workflow/v1/workflow.proto\x12\x16uniconnect.workflow.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#uniconnect/workflow/v1/backup.proto\x1a$uniconnect/workflow/v1/problem.proto\x1a!uniconnect/workflow/v1/step.proto\x1a$uniconnect/workflow/v1/trigger.proto\"\xb2\f\n" +
 	"\bWorkflow\x12\x16\n" +
-	"\x02id\x18\x01 \x01(\tB\x06\xbaH\x03\xd8\x01\x03R\x02id\x12P\n" +
-	"\x05title\x18\x02 \x01(\tB:\xbaH7r5\x10\x01\x18\x80\x012.^[^\\p{Cc}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]*$R\x05title\x12n\n" +
-	"\vdescription\x18\x03 \x01(\tBL\xbaHIrG\x18\x80 2B^[^\\x00-\\x08\\x0B\\x0C\\x0E-\\x1F\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}]*$R\vdescription\x12H\n" +
+	"\x02id\x18\x01 \x01(\tB\x06\xbaH\x03\xd8\x01\x03R\x02id\x12\x9a\x03\n" +
+	"\x05title\x18\x02 \x01(\tB\x83\x03\xbaH\xff\x02\xba\x01\xa8\x01\n" +
+	"\ttext.line\x12Vmust be one line, without control characters and marks that turn the direction of text\x1aCthis.matches('^[^\\\\p{Cc}\\\\x{202A}-\\\\x{202E}\\\\x{2066}-\\\\x{2069}]*$')\xba\x01\xc8\x01\n" +
+	"\ftext.visible\x12Cmust have something to read, and neither begin nor end with a space\x1asthis == '' || this.matches('^[^\\\\s\\\\p{Z}]') && this.matches('[^\\\\s\\\\p{Z}]$') && this.matches('[^\\\\s\\\\p{Z}\\\\p{Cf}]')r\x05\x10\x01\x18\x80\x01R\x05title\x12\x80\x02\n" +
+	"\vdescription\x18\x03 \x01(\tB\xdd\x01\xbaH\xd9\x01\xba\x01\xd0\x01\n" +
+	"\n" +
+	"text.lines\x12dmust hold no control characters but tab and line break, and no marks that turn the direction of text\x1a\\this.matches('^[^\\\\x00-\\\\x08\\\\x0B\\\\x0C\\\\x0E-\\\\x1F\\\\x{202A}-\\\\x{202E}\\\\x{2066}-\\\\x{2069}]*$')r\x03\x18\x80 R\vdescription\x12H\n" +
 	"\x05state\x18\x04 \x01(\x0e2&.uniconnect.workflow.v1.Workflow.StateB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x03R\x05state\x12A\n" +
 	"\atrigger\x18\x05 \x01(\v2\x1f.uniconnect.workflow.v1.TriggerB\x06\xbaH\x03\xc8\x01\x01R\atrigger\x12@\n" +
