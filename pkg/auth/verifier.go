@@ -213,7 +213,8 @@ func Bearer(values ...string) (string, error) {
 		return "", refused(errors.New("several authorization values"))
 	}
 	scheme, token, ok := strings.Cut(values[0], " ")
-	if !ok || !strings.EqualFold(scheme, "Bearer") || token == "" {
+	odd := func(r rune) bool { return r <= ' ' || r > '~' || r == ',' } // of no token, but of two in one header
+	if !ok || !strings.EqualFold(scheme, "Bearer") || token == "" || strings.ContainsFunc(token, odd) {
 		return "", refused(errors.New("authorization is no bearer token"))
 	}
 	return token, nil

@@ -89,7 +89,7 @@ func ownedDatabase(t *testing.T) (super, owner string) {
 			t.Error(err)
 		}
 	})
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // see above
+	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	server, err := devpg.Start(t.Context(), devpg.Options{DataDir: dir, Fast: true})
