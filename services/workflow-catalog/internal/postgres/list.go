@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"workflow.uniconnect/services/workflow-catalog/internal/workflow"
 )
@@ -164,13 +165,34 @@ func (s *Store) List(ctx context.Context, tenant workflow.Tenant, query workflow
 		found, err := lister{s.pool, tenant}.walk(ctx, query, limit, limit)
 		return pageOf(query, found), wrap("list workflows", err)
 	}
-	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
-	if err != nil {
-		return workflow.Page{}, wrap("list workflows", err)
-	}
-	defer endSnapshot(ctx, tx)
-	found, err := lister{tx, tenant}.find(ctx, query)
+	snapshot := &snapshot{pool: s.pool}
+	defer snapshot.end(ctx)
+	found, err := lister{snapshot, tenant}.find(ctx, query)
 	return pageOf(query, found), wrap("list workflows", err)
+}
+
+// snapshot runs batches in one state of the tables, which the first of them begins.
+type snapshot struct {
+	pool *pgxpool.Pool
+	tx   pgx.Tx
+}
+
+func (s *snapshot) SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults {
+	if s.tx != nil {
+		return s.tx.SendBatch(ctx, batch)
+	}
+	first := &pgx.Batch{}
+	first.BeginTx(pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	first.QueuedQueries = append(first.QueuedQueries, batch.QueuedQueries...)
+	results := s.pool.SendBatch(ctx, first)
+	s.tx = results.Tx()
+	return results
+}
+
+func (s *snapshot) end(ctx context.Context) {
+	if s.tx != nil {
+		endSnapshot(ctx, s.tx)
+	}
 }
 
 // lister finds the rows of a tenant's lists.
