@@ -29,8 +29,8 @@ func adapters() []string {
 		"postgres", "grpcapi", "bus", "remote", "peer", // storage, calls in, events in, calls out
 		"definition", "eventpb", "exchange", "template", // translate the contract's messages, or hold them as files
 		"httpaction", "crm", "egress", // what actions reach
-		"observe",                                             // metrics and spans
-		"httpapi",                                             // the sandbox's face
+		"observe",                                                        // metrics and spans
+		"httpapi",                                                        // the sandbox's face
 		"connlimit", "edge", "page", "devlogin", "session", "strictjson", // the gateway's
 		"seed",                      // workflowd's
 		"client", "show", "command", // wfctl's

@@ -1,11 +1,13 @@
 package postgres_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -263,5 +265,29 @@ func (e *env) breakOne(t *testing.T, title string) {
 		if _, err := e.pool.Exec(t.Context(), query, title); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestStore_List_gives_connections_back lists for callers who have gone.
+func TestStore_List_gives_connections_back(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	query := workflow.ListQuery{Limit: 5, Filter: workflow.Filter{Words: []string{"none"}}}
+	for n := range 40 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n)*100*time.Microsecond)
+		_, _ = e.store.List(ctx, "acme", query) // too short for some
+		cancel()
+	}
+	if _, err := e.store.List(t.Context(), "acme", query); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for n := range e.pool.Config().MaxConns {
+		conn, err := e.pool.Acquire(ctx)
+		if err != nil {
+			t.Fatalf("only %d connections are left: %v", n, err)
+		}
+		defer conn.Release()
 	}
 }

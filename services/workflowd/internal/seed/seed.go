@@ -48,7 +48,7 @@ type Seeder struct {
 	marker  string
 	// tenantsOnly says that nobody's token can be made here: an OpenID Connect issuer has the place of the development issuer.
 	tenantsOnly bool
-	log     *slog.Logger
+	log         *slog.Logger
 }
 
 // New returns a seeder for a development system.
