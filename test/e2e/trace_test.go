@@ -32,7 +32,8 @@ func trace(t *testing.T, s *system) {
 	}, append(slices.Clone(wanted),
 		wantedSpan{"executor", "DefinitionService/GetRevision", "execution"},
 		wantedSpan{"workflow-catalog", "DefinitionService/GetRevision", "DefinitionService/GetRevision"},
-		wantedSpan{"workflow-catalog", "SELECT", "DefinitionService/GetRevision"}))
+		// The statement travels with the one that names the tenant.
+		wantedSpan{"workflow-catalog", "batch", "DefinitionService/GetRevision"}, wantedSpan{"workflow-catalog", "SELECT", "batch"}))
 	s.traced(t, func(headers ...string) *target.Call {
 		s.publish(t, "call.segment_ended", object{"call_id": call}, headers...)
 		s.awaitEnd(t, w.ID, 2)
