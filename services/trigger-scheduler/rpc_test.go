@@ -150,7 +150,7 @@ func TestEvents_PublishEvent_refuses(t *testing.T) {
 		"line_in_source": {&workflowv1.CloudEvent{Type: "call.ended", Source: "a\r\nce-id: x"}, "EVENT_ATTRIBUTE"},
 		"nul_in_id":      {&workflowv1.CloudEvent{Type: "call.ended", Id: "a\x00"}, "EVENT_ATTRIBUTE"},
 		"nul_in_data":    {&workflowv1.CloudEvent{Type: "call.ended", Data: data(t, "a\x00")}, "EVENT_ATTRIBUTE"},
-		"deep":           {&workflowv1.CloudEvent{Type: "call.ended", Data: data(t, deep)}, "EVENT_ATTRIBUTE"},
+		"deep":           {&workflowv1.CloudEvent{Type: "call.ended", Data: data(t, deep)}, fault.ReasonFieldRule},
 		"large":          {&workflowv1.CloudEvent{Type: "call.ended", Data: data(t, strings.Repeat("a", 1<<20))}, "EVENT_ATTRIBUTE"},
 		"year":           {&workflowv1.CloudEvent{Type: "call.ended", Time: timestamppb.New(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))}, "EVENT_ATTRIBUTE"},
 	}

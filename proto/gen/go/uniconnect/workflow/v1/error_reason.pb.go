@@ -157,8 +157,34 @@ const (
 	ErrorReason_RANGE_OVER ErrorReason_Value = 64
 	// A workflow without steps starts nothing.
 	ErrorReason_NO_STEPS ErrorReason_Value = 65
+	// The role does not exist.
+	ErrorReason_ROLE_NOT_FOUND ErrorReason_Value = 66
+	// Another role of the tenant has this title; the metadata names its id.
+	ErrorReason_ROLE_EXISTS ErrorReason_Value = 67
+	// The role is built in and cannot be changed or deleted.
+	ErrorReason_ROLE_BUILT_IN ErrorReason_Value = 68
+	// Nobody grants a permission that they lack; the metadata names it.
+	ErrorReason_PERMISSION_NOT_HELD ErrorReason_Value = 69
+	// One System Owner must remain.
+	ErrorReason_LAST_OWNER ErrorReason_Value = 70
+	// The module does not exist.
+	ErrorReason_MODULE_NOT_FOUND ErrorReason_Value = 71
+	// The tenant does not exist.
+	ErrorReason_TENANT_NOT_FOUND ErrorReason_Value = 72
+	// A tenant with this name exists, or existed.
+	ErrorReason_TENANT_EXISTS ErrorReason_Value = 73
+	// The tenant is suspended or on its way out.
+	ErrorReason_TENANT_STATE ErrorReason_Value = 74
+	// The method is for the platform's administrators.
+	ErrorReason_PLATFORM_METHOD ErrorReason_Value = 75
+	// Too many calls; the metadata names the limit, RetryInfo when to come again.
+	ErrorReason_RATE_LIMIT ErrorReason_Value = 76
+	// A quota of the tenant is used up; the metadata names it.
+	ErrorReason_QUOTA ErrorReason_Value = 77
+	// A time zone is not an IANA name.
+	ErrorReason_TIME_ZONE ErrorReason_Value = 78
 	// A run by hand outside of the workflow's date range.
-	ErrorReason_OUT_OF_DATE_RANGE ErrorReason_Value = 66
+	ErrorReason_OUT_OF_DATE_RANGE ErrorReason_Value = 79
 )
 
 // Enum value maps for ErrorReason_Value.
@@ -230,7 +256,20 @@ var (
 		63: "DOCUMENT",
 		64: "RANGE_OVER",
 		65: "NO_STEPS",
-		66: "OUT_OF_DATE_RANGE",
+		66: "ROLE_NOT_FOUND",
+		67: "ROLE_EXISTS",
+		68: "ROLE_BUILT_IN",
+		69: "PERMISSION_NOT_HELD",
+		70: "LAST_OWNER",
+		71: "MODULE_NOT_FOUND",
+		72: "TENANT_NOT_FOUND",
+		73: "TENANT_EXISTS",
+		74: "TENANT_STATE",
+		75: "PLATFORM_METHOD",
+		76: "RATE_LIMIT",
+		77: "QUOTA",
+		78: "TIME_ZONE",
+		79: "OUT_OF_DATE_RANGE",
 	}
 	ErrorReason_Value_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED": 0,
@@ -299,7 +338,20 @@ var (
 		"DOCUMENT":                 63,
 		"RANGE_OVER":               64,
 		"NO_STEPS":                 65,
-		"OUT_OF_DATE_RANGE":        66,
+		"ROLE_NOT_FOUND":           66,
+		"ROLE_EXISTS":              67,
+		"ROLE_BUILT_IN":            68,
+		"PERMISSION_NOT_HELD":      69,
+		"LAST_OWNER":               70,
+		"MODULE_NOT_FOUND":         71,
+		"TENANT_NOT_FOUND":         72,
+		"TENANT_EXISTS":            73,
+		"TENANT_STATE":             74,
+		"PLATFORM_METHOD":          75,
+		"RATE_LIMIT":               76,
+		"QUOTA":                    77,
+		"TIME_ZONE":                78,
+		"OUT_OF_DATE_RANGE":        79,
 	}
 )
 
@@ -372,10 +424,8 @@ var File_uniconnect_workflow_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_uniconnect_workflow_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	")uniconnect/workflow/v1/error_reason.proto\x12\x16uniconnect.workflow.v1\"\xd1\n" +
-	"\n" +
-	"\vErrorReason\"\xc1\n" +
-	"\n" +
+	")uniconnect/workflow/v1/error_reason.proto\x12\x16uniconnect.workflow.v1\"\xc2\f\n" +
+	"\vErrorReason\"\xb2\f\n" +
 	"\x05Value\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rTOKEN_MISSING\x10\x01\x12\x11\n" +
@@ -449,8 +499,23 @@ const file_uniconnect_workflow_v1_error_reason_proto_rawDesc = "" +
 	"\bDOCUMENT\x10?\x12\x0e\n" +
 	"\n" +
 	"RANGE_OVER\x10@\x12\f\n" +
-	"\bNO_STEPS\x10A\x12\x15\n" +
-	"\x11OUT_OF_DATE_RANGE\x10BBDZBworkflow.uniconnect/proto/gen/go/uniconnect/workflow/v1;workflowv1b\x06proto3"
+	"\bNO_STEPS\x10A\x12\x12\n" +
+	"\x0eROLE_NOT_FOUND\x10B\x12\x0f\n" +
+	"\vROLE_EXISTS\x10C\x12\x11\n" +
+	"\rROLE_BUILT_IN\x10D\x12\x17\n" +
+	"\x13PERMISSION_NOT_HELD\x10E\x12\x0e\n" +
+	"\n" +
+	"LAST_OWNER\x10F\x12\x14\n" +
+	"\x10MODULE_NOT_FOUND\x10G\x12\x14\n" +
+	"\x10TENANT_NOT_FOUND\x10H\x12\x11\n" +
+	"\rTENANT_EXISTS\x10I\x12\x10\n" +
+	"\fTENANT_STATE\x10J\x12\x13\n" +
+	"\x0fPLATFORM_METHOD\x10K\x12\x0e\n" +
+	"\n" +
+	"RATE_LIMIT\x10L\x12\t\n" +
+	"\x05QUOTA\x10M\x12\r\n" +
+	"\tTIME_ZONE\x10N\x12\x15\n" +
+	"\x11OUT_OF_DATE_RANGE\x10OBDZBworkflow.uniconnect/proto/gen/go/uniconnect/workflow/v1;workflowv1b\x06proto3"
 
 var (
 	file_uniconnect_workflow_v1_error_reason_proto_rawDescOnce sync.Once
