@@ -166,3 +166,21 @@ func TestClasses(t *testing.T) {
 		t.Errorf("a method without a route is limited: %v", class)
 	}
 }
+
+// The default admits who calls as often as it says, evenly, for as long as that one likes: four reads to each write.
+func TestLimiter_Take_admits_what_it_promises(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const perSecond = 200
+		l := New()
+		for n := range 60 * perSecond {
+			class := Read
+			if n%5 == 4 {
+				class = Write
+			}
+			if err := l.Take("acme", class, Limits{RequestsPerSecond: perSecond}); err != nil {
+				t.Fatalf("call %d: %v", n, err)
+			}
+			<-time.After(time.Second / perSecond)
+		}
+	})
+}

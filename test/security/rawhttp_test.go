@@ -31,10 +31,6 @@ type httpAttempt struct {
 
 const minimal = `{"title":"Never stored","trigger":{"manual":{}}}`
 
-func unauthenticated() want {
-	return want{codes.Unauthenticated, 401, "TOKEN_INVALID", "token not accepted"}
-}
-
 // rawHTTP makes requests that no client library would.
 func (s *system) rawHTTP(t *testing.T) {
 	f := s.fixtures(t)
