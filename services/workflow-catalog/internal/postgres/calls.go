@@ -24,16 +24,16 @@ ON CONFLICT (tenant, caller, callee) DO NOTHING`
 
 // saveCalls makes the calls of the configuration that is being saved those of the workflow, or answers what is wrong with them. The
 // workflows that are called stay until the end of the transaction, so that none is removed before the removal can find the call.
-func saveCalls(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, w *workflow.Workflow) error {
+func saveCalls(ctx context.Context, p pipeline, w *workflow.Workflow) error {
 	callees := workflow.Callees(w.Config.Calls)
 	if len(callees) > 0 {
-		batch.Queue(lockCalls, callsLock, w.Tenant)
-		batch.Queue(holdCallees, w.Tenant, callees)
-		if err := send(ctx, tx, batch); err != nil {
+		p.batch.Queue(lockCalls, callsLock, w.Tenant)
+		p.batch.Queue(holdCallees, w.Tenant, callees)
+		if err := send(ctx, p.tx, p.batch); err != nil {
 			return fmt.Errorf("hold the workflows that are called: %w", err)
 		}
-		*batch = pgx.Batch{}
-		found, err := checkCalls(ctx, tx, w.Tenant, w.ID, w.Config)
+		*p.batch = pgx.Batch{}
+		found, err := checkCalls(ctx, p.tx, w.Tenant, w.ID, w.Config)
 		if err != nil {
 			return err
 		}
@@ -42,10 +42,10 @@ func saveCalls(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, w *workflow.Wor
 		}
 	}
 	if w.Revision > 1 {
-		batch.Queue(deleteCalls, w.Tenant, w.ID, callees)
+		p.batch.Queue(deleteCalls, w.Tenant, w.ID, callees)
 	}
 	if len(callees) > 0 {
-		batch.Queue(insertCalls, w.Tenant, w.ID, callees)
+		p.batch.Queue(insertCalls, w.Tenant, w.ID, callees)
 	}
 	return nil
 }

@@ -35,21 +35,27 @@ WITH stamped AS (
 )
 SELECT w.create_time, w.update_time, w.active_since, ` + annotationColumns + ` FROM stamped w` + annotationJoins
 
+// pipeline is a transaction with the statements that are to be sent to it next, in one exchange with the server.
+type pipeline struct {
+	tx    pgx.Tx
+	batch *pgx.Batch
+}
+
 // finishChange is the end of every change's transaction, behind the statements of a batch: it takes the feed's lock, gives w its times and
 // what is kept beside it, and writes the feed, the audit and the answer.
-func finishChange(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, call workflow.Call, before, w *workflow.Workflow) error {
+func finishChange(ctx context.Context, p pipeline, call workflow.Call, before, w *workflow.Workflow) error {
 	l, err := listedOf(w)
 	if err != nil {
 		return err
 	}
 	var activeSince *time.Time
 	var notes annotations
-	batch.Queue(planOnce)
-	batch.Queue(lockFeed, feedLock)
-	batch.Queue(stampChange, w.Tenant, w.ID, l.trigger, l.eventType, l.titleKey, l.terms).QueryRow(func(row pgx.Row) error {
+	p.batch.Queue(planOnce)
+	p.batch.Queue(lockFeed, feedLock)
+	p.batch.Queue(stampChange, w.Tenant, w.ID, l.trigger, l.eventType, l.titleKey, l.terms).QueryRow(func(row pgx.Row) error {
 		return row.Scan(append([]any{&w.CreateTime, &w.UpdateTime, &activeSince}, notes.targets()...)...)
 	})
-	if err := send(ctx, tx, batch); err != nil {
+	if err := send(ctx, p.tx, p.batch); err != nil {
 		return err
 	}
 	w.ActiveSince = deref(activeSince)
@@ -59,12 +65,12 @@ func finishChange(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, call workflo
 	if before != nil {
 		entry.BeforeHash = before.Fingerprint()
 	}
-	batch = &pgx.Batch{}
+	batch := &pgx.Batch{}
 	writeAudit(batch, entry)
 	if err := answerRequest(batch, call, w.ID, call.AnswerTo(*w)); err != nil {
 		return err
 	}
-	return send(ctx, tx, batch)
+	return send(ctx, p.tx, batch)
 }
 
 // noteLock keeps a workflow from being changed, removed, or given another backup or draft, until the end of the transaction.

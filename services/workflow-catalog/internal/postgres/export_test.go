@@ -10,7 +10,7 @@ import (
 // KeptQueries returns every statement whose plan connections keep, except those of ListQueries.
 func KeptQueries() map[string]string {
 	return map[string]string{
-		"get": selectWorkflow, "changes": changesSQL(false), "changes_of": changesSQL(true), "listed": selectListed, "documents": selectDocuments,
+		"get": selectWorkflow, "changes": changesSQL(nil), "changes_of": changesSQL(new(workflow.Tenant)), "listed": selectListed, "documents": selectDocuments,
 		"stamp": stampChange, "answer": updateRequest,
 	}
 }

@@ -100,7 +100,7 @@ func (s *Store) ChangesOf(ctx context.Context, tenant workflow.Tenant, after fee
 func readChanges(ctx context.Context, db batcher, after feed.Seq, limit int, tenant *workflow.Tenant) (feed.Window, []feed.Change, error) {
 	var window feed.Window
 	var changes []feed.Change
-	err := plannedOnce(ctx, db, changesSQL(tenant != nil), []any{after, limit, tenant}, func(rows pgx.Rows) error {
+	err := plannedOnce(ctx, db, changesSQL(tenant), []any{after, limit, tenant}, func(rows pgx.Rows) error {
 		for rows.Next() {
 			var row changeRow
 			if err := rows.Scan(append([]any{&window.Feed, &window.Floor, &window.Newest, &window.AsOf}, row.targets()...)...); err != nil {
@@ -119,9 +119,9 @@ func readChanges(ctx context.Context, db batcher, after feed.Seq, limit int, ten
 }
 
 // changesSQL returns the statement for the changes of one tenant, or of all.
-func changesSQL(one bool) string {
+func changesSQL(tenant *workflow.Tenant) string {
 	of := "$3::text IS NULL"
-	if one {
+	if tenant != nil {
 		of = "tenant = $3::text"
 	}
 	return strings.ReplaceAll(selectChanges, "{of}", of)

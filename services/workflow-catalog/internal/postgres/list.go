@@ -135,19 +135,20 @@ func send(ctx context.Context, db batcher, batch *pgx.Batch) error {
 
 // asWritten runs a query under planAsWritten. Statements of a batch are one transaction.
 func asWritten(ctx context.Context, db batcher, sql string, args []any, read func(pgx.Rows) error) error {
-	return runAfter(ctx, db, planAsWritten, sql, args, read)
+	return send(ctx, db, behind(planAsWritten, sql, args, read))
 }
 
 // plannedOnce runs a query under planOnce.
 func plannedOnce(ctx context.Context, db batcher, sql string, args []any, read func(pgx.Rows) error) error {
-	return runAfter(ctx, db, planOnce, sql, args, read)
+	return send(ctx, db, behind(planOnce, sql, args, read))
 }
 
-func runAfter(ctx context.Context, db batcher, settings, sql string, args []any, read func(pgx.Rows) error) error {
+// behind puts a query behind what the planner is told.
+func behind(settings, sql string, args []any, read func(pgx.Rows) error) *pgx.Batch {
 	batch := &pgx.Batch{}
 	batch.Queue(settings)
 	batch.Queue(sql, args...).Query(read)
-	return send(ctx, db, batch)
+	return batch
 }
 
 // hit is a row of a list, and where it stands.

@@ -89,12 +89,12 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, nullif($10::integer, 0), clock_times
 
 // insertNewRevision adds to a batch what saves w's configuration as its revision, and whom it calls. When that must be looked at first, the
 // batch has been sent.
-func insertNewRevision(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, w workflow.Workflow, origin workflow.Origin, source *workflow.Backup) error {
+func insertNewRevision(ctx context.Context, p pipeline, w workflow.Workflow, origin workflow.Origin, source *workflow.Backup) error {
 	var from int32
 	if source != nil {
 		from = source.Revision
 	}
-	batch.Queue(insertRevision, w.Tenant, w.ID, w.Revision, w.Config.Title, w.Config.Document, w.Config.Hash,
+	p.batch.Queue(insertRevision, w.Tenant, w.ID, w.Revision, w.Config.Title, w.Config.Document, w.Config.Hash,
 		len(w.Config.Document), w.UpdateUser, origin, from)
-	return saveCalls(ctx, tx, batch, &w)
+	return saveCalls(ctx, p, &w)
 }

@@ -79,10 +79,10 @@ func (s *Store) Create(ctx context.Context, call workflow.Call, w workflow.Workf
 		batch := &pgx.Batch{}
 		claimRequest(batch, call)
 		batch.Queue(insertWorkflow, w.Tenant, w.ID, w.Config.Title, w.Config.Description, w.State, w.Revision, w.Version, w.CreateUser)
-		if err := insertNewRevision(ctx, tx, batch, w, workflow.Created, nil); err != nil {
+		if err := insertNewRevision(ctx, pipeline{tx, batch}, w, workflow.Created, nil); err != nil {
 			return err
 		}
-		return finishChange(ctx, tx, batch, call, nil, &w)
+		return finishChange(ctx, pipeline{tx, batch}, call, nil, &w)
 	})
 	return s.changed(ctx, w, err)
 }
@@ -111,28 +111,28 @@ func (s *Store) Change(ctx context.Context, call workflow.Call, change workflow.
 			return err
 		}
 		batch = &pgx.Batch{}
-		if err := saveRevision(ctx, tx, batch, change, w); err != nil {
+		if err := saveRevision(ctx, pipeline{tx, batch}, change, w); err != nil {
 			return err
 		}
-		return finishChange(ctx, tx, batch, call, &change.Before, &w)
+		return finishChange(ctx, pipeline{tx, batch}, call, &change.Before, &w)
 	})
 	return s.changed(ctx, w, err)
 }
 
 // saveRevision adds the revision of a change, if it has one, from where the change has it.
-func saveRevision(ctx context.Context, tx pgx.Tx, batch *pgx.Batch, change workflow.Change, w workflow.Workflow) error {
+func saveRevision(ctx context.Context, p pipeline, change workflow.Change, w workflow.Workflow) error {
 	if change.Config == nil {
 		return nil
 	}
-	if err := checkSource(ctx, tx, change); err != nil {
+	if err := checkSource(ctx, p.tx, change); err != nil {
 		return err
 	}
 	if change.Draft != nil {
-		if err := dropDraft(ctx, tx, w, change.Draft); err != nil {
+		if err := dropDraft(ctx, p.tx, w, change.Draft); err != nil {
 			return err
 		}
 	}
-	return insertNewRevision(ctx, tx, batch, w, change.Origin, change.Source)
+	return insertNewRevision(ctx, p, w, change.Origin, change.Source)
 }
 
 const selectTaken = `SELECT title FROM workflows WHERE tenant = $1 AND title = ANY($2) AND state <> 3`
