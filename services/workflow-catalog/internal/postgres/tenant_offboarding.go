@@ -84,6 +84,17 @@ func emptyTable(table string) string {
 	return `DELETE FROM ` + table + ` WHERE tenant = $1 AND ctid = ANY(ARRAY(SELECT ctid FROM ` + table + ` WHERE tenant = $1 LIMIT $2))`
 }
 
+// emptyEarly is emptyTable for what can go before the last transaction. Of the feed that is what is older than the gate that the deletion
+// closed: the number of the newest change never goes back, or readers would take the feed for another one.
+func emptyEarly(table string) string {
+	const beforeGate = ` AND seq < (SELECT max(g.seq) FROM changes g WHERE g.tenant = $1 AND g.kind = 3)`
+	older := ""
+	if table == "changes" || table == "tombstones" {
+		older = beforeGate
+	}
+	return `DELETE FROM ` + table + ` WHERE tenant = $1 AND ctid = ANY(ARRAY(SELECT ctid FROM ` + table + ` WHERE tenant = $1` + older + ` LIMIT $2))`
+}
+
 const eraseAudit = `SELECT erase_audit($1, $2)`
 
 const (
@@ -102,6 +113,9 @@ func (o *Offboarding) Remove(ctx context.Context, d deletion.Deletion) error {
 	}
 	faultpoint.Hit("catalog.tenant.finalized")
 	for _, table := range tenantTables() {
+		if table == "tenant_gates" {
+			continue // until the tombstone takes their place
+		}
 		if err := s.empty(ctx, table, d.Tenant); err != nil {
 			return err
 		}
@@ -128,7 +142,7 @@ func (o *Offboarding) Remove(ctx context.Context, d deletion.Deletion) error {
 
 func (s *Store) empty(ctx context.Context, table string, name workflow.Tenant) error {
 	for {
-		tag, err := s.pool.Exec(ctx, emptyTable(table), name, removeBatch)
+		tag, err := s.pool.Exec(ctx, emptyEarly(table), name, removeBatch)
 		if err != nil {
 			return wrap("empty "+table+" of a tenant", err)
 		}

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -235,6 +236,65 @@ func TestOffboarding_Remove(t *testing.T) {
 			t.Errorf("the last change: got %+v, want the gate that is open again", last)
 		}
 	})
+}
+
+// TestOffboarding_Remove_feed holds that the feed never seems to go back while its newest changes are those of a tenant that is removed: a
+// reader would take it for another feed.
+func TestOffboarding_Remove_feed(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	e.begin(t)
+	e.furnish(t)
+	l, _ := e.lifecycle()
+	if _, err := l.Delete(t.Context(), platformCall(tenant.MethodDelete, ""), doomed); err != nil {
+		t.Fatal(err)
+	}
+	gone := e.set(t, e.add(t, doomed, "Gone after the mark", workflow.Inactive), workflow.Deleting)
+	if err := e.store.Remove(t.Context(), deletion.Deletion{Tenant: doomed, ID: gone.ID}); err != nil {
+		t.Fatal(err)
+	}
+	newest := func() feed.Seq {
+		window, _, err := e.store.Changes(t.Context(), 0, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return window.Newest
+	}
+	before := newest()
+	// The last transaction waits for this one, until everything that goes before it is gone.
+	tx, err := e.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }() // nothing is left to do where the test went well
+	if _, err := tx.Exec(t.Context(), `SELECT pg_advisory_xact_lock(x'75635f66656564'::bigint)`); err != nil {
+		t.Fatal(err)
+	}
+	removed := make(chan error, 1)
+	go func() { removed <- e.store.Offboarding().Remove(t.Context(), deletion.Deletion{Tenant: doomed}) }()
+	waiting := func() (n int) {
+		if err := e.pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for waiting() == 0 {
+		if got := newest(); got < before {
+			t.Fatalf("the newest change went back from %d to %d", before, got)
+		}
+	}
+	if got := newest(); got < before {
+		t.Errorf("the newest change went back from %d to %d", before, got)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-removed; err != nil {
+		t.Fatal(err)
+	}
+	if got := newest(); got <= before {
+		t.Errorf("the newest change is %d, want a tombstone after %d", got, before)
+	}
 }
 
 // TestAudit_is_erased_with_its_tenant_only tries to erase entries as people might who have the database in their hands.
