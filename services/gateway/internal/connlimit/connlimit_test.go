@@ -18,10 +18,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// server is an HTTP server with capped connections. A call of /wait reports to arrived and ends with the test.
+// server is an HTTP server with capped connections. A call of /wait reports to arrived and ends with the test. idle is told of each
+// connection that begins to wait for its next request, which is after its client has the answer.
 type server struct {
-	addr    string
-	arrived chan struct{}
+	addr          string
+	arrived, idle chan struct{}
 }
 
 func start(t *testing.T, total, perAddr int) *server {
@@ -31,7 +32,7 @@ func start(t *testing.T, total, perAddr int) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{addr: listener.Addr().String(), arrived: make(chan struct{}, 10)}
+	s := &server{addr: listener.Addr().String(), arrived: make(chan struct{}, 10), idle: make(chan struct{}, 100)}
 	limited := connlimit.New(listener, total, perAddr)
 	over := make(chan struct{})
 	mux := http.NewServeMux()
@@ -43,7 +44,13 @@ func start(t *testing.T, total, perAddr int) *server {
 		}
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })
-	httpServer := &http.Server{Handler: mux, ConnState: limited.ConnState, ReadHeaderTimeout: time.Minute}
+	state := func(c net.Conn, now http.ConnState) {
+		limited.ConnState(c, now)
+		if now == http.StateIdle {
+			s.idle <- struct{}{}
+		}
+	}
+	httpServer := &http.Server{Handler: mux, ConnState: state, ReadHeaderTimeout: time.Minute}
 	ended := make(chan error, 1)
 	go func() { ended <- httpServer.Serve(limited) }()
 	t.Cleanup(func() {
@@ -104,10 +111,12 @@ func TestListener_the_longest_idle_makes_room(t *testing.T) {
 	if err := get(used, "/"); err != nil {
 		t.Fatal(err)
 	}
+	<-s.idle
 	third := s.dial(t, "127.0.0.1")
 	if err := get(third, "/"); err != nil {
 		t.Fatalf("a third: %v", err)
 	}
+	<-s.idle
 	if !closed(silent) {
 		t.Error("the connection that never asked for anything is open")
 	}
